@@ -1,0 +1,45 @@
+"""The specification: every primitive as plain loops, one product or one element at a time.
+
+Slow on purpose. It defines what the other engines must compute, and it is the bottom rung of the benchmarks.
+
+# Design:
+# (a) One name per family, as in every folder. An engine is this module: the names below.
+# (b) Sums run in the array's dtype, in ascending order of the index; the bias comes last.
+# (c) Functions of one number (exp, log, erf ...) are computed in double precision and rounded once.
+"""
+
+from .conv import col2im, conv_dw, conv_dx, conv_fwd, im2col
+from .dense import bias_grad, gemm
+from .loss import loss_bwd, loss_fwd, softmax_bwd, softmax_fwd, softmax_xent_bwd, softmax_xent_fwd
+from .optimizer import update
+from .pointwise import act_bwd, act_fwd, dropout_bwd, dropout_fwd, prelu_bwd, prelu_fwd
+from .pool import avgpool_bwd, avgpool_fwd, maxpool_bwd, maxpool_fwd, upsample_bwd, upsample_fwd
+
+__all__ = [
+    "act_bwd",
+    "act_fwd",
+    "avgpool_bwd",
+    "avgpool_fwd",
+    "bias_grad",
+    "col2im",
+    "conv_dw",
+    "conv_dx",
+    "conv_fwd",
+    "dropout_bwd",
+    "dropout_fwd",
+    "gemm",
+    "im2col",
+    "loss_bwd",
+    "loss_fwd",
+    "maxpool_bwd",
+    "maxpool_fwd",
+    "prelu_bwd",
+    "prelu_fwd",
+    "softmax_bwd",
+    "softmax_fwd",
+    "softmax_xent_bwd",
+    "softmax_xent_fwd",
+    "update",
+    "upsample_bwd",
+    "upsample_fwd",
+]

@@ -1,0 +1,117 @@
+"""Softmax and the losses, one row or one element at a time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..constants import CLIP
+from .pointwise import sigmoid
+
+
+def _log_sum_exp(row: np.ndarray) -> float:
+    """log Σ_k exp(row[k]), the largest taken out first so that nothing overflows."""
+    largest = float(max(row))
+    return largest + math.log(sum(math.exp(float(z) - largest) for z in row))
+
+
+def softmax_fwd(x: np.ndarray, outer: int, n: int, inner: int, log: bool = False) -> np.ndarray:
+    """y[o, k, i] = exp(x[o, k, i]) / Σ_j exp(x[o, j, i]), or with `log` its logarithm."""
+    y = np.empty_like(x)
+    x3, y3 = x.reshape(outer, n, inner), y.reshape(outer, n, inner)
+    for o, i in np.ndindex(outer, inner):
+        total = _log_sum_exp(x3[o, :, i])
+        for k in range(n):
+            log_y = float(x3[o, k, i]) - total
+            y3[o, k, i] = log_y if log else math.exp(log_y)
+    return y
+
+
+def softmax_bwd(
+    dy: np.ndarray, y: np.ndarray, outer: int, n: int, inner: int, log: bool = False
+) -> np.ndarray:
+    """dx[k] = y[k]·(dy[k] − Σ_j dy[j]·y[j]); with `log` dx[k] = dy[k] − exp(y[k])·Σ_j dy[j]."""
+    dx = np.empty_like(dy)
+    y3, dx3, dy3 = (a.reshape(outer, n, inner) for a in (y, dx, dy))
+    for o, i in np.ndindex(outer, inner):
+        total = sum(dy3[o, k, i] * (1 if log else y3[o, k, i]) for k in range(n))
+        for k in range(n):
+            if log:
+                dx3[o, k, i] = dy3[o, k, i] - math.exp(y3[o, k, i]) * total
+            else:
+                dx3[o, k, i] = y3[o, k, i] * (dy3[o, k, i] - total)
+    return dx
+
+
+def softmax_xent_fwd(logits: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """losses[n] = −Σ_k target[n, k]·log softmax(logits[n])[k], and the softmax; a 1-d target holds labels."""
+    losses = np.zeros(len(logits), logits.dtype)
+    for n, row in enumerate(logits):
+        total = _log_sum_exp(row)
+        if target.ndim == 1:
+            losses[n] = total - row[target[n]]
+        else:
+            losses[n] = sum(float(t) * (total - float(z)) for t, z in zip(target[n], row, strict=True))
+    return losses, softmax_fwd(logits, *logits.shape, 1)
+
+
+def softmax_xent_bwd(probs: np.ndarray, target: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """dlogits[n, k] = scale[n]·(probs[n, k]·Σ_j target[n, j] − target[n, k])."""
+    dlogits = np.zeros_like(probs)
+    for n, k in np.ndindex(probs.shape):
+        if target.ndim == 1:
+            dlogits[n, k] = scale[n] * (probs[n, k] - (k == target[n]))
+        else:
+            dlogits[n, k] = scale[n] * (probs[n, k] * sum(target[n]) - target[n, k])
+    return dlogits
+
+
+def _clip(p: float, low: float, high: float) -> float:
+    """p held inside [low, high]; NaN stays NaN."""
+    return low if p < low else high if p > high else p
+
+
+def _cross_entropy(p: float, t: float) -> float:
+    return -(t * math.log(p) + (1 - t) * math.log(1 - p))
+
+
+_LOSS = {
+    "mean_squared_error": lambda p, t, _: (p - t) * (p - t),
+    "mean_absolute_error": lambda p, t, _: abs(p - t),
+    "huber": lambda p, t, delta: (
+        delta * (abs(p - t) - 0.5 * delta) if abs(p - t) > delta else 0.5 * (p - t) * (p - t)
+    ),
+    "hinge": lambda p, t, _: 0.0 if 1 - t * p <= 0 else 1 - t * p,
+    "binary_cross_entropy": lambda p, t, _: _cross_entropy(_clip(p, CLIP, 1 - CLIP), t),
+    "binary_cross_entropy_logits": lambda z, t, _: (
+        (0.0 if z <= 0 else z) - z * t + math.log1p(math.exp(-abs(z)))
+    ),
+    "kl_divergence": lambda p, t, _: _clip(t, CLIP, 1) * math.log(_clip(t, CLIP, 1) / _clip(p, CLIP, 1)),
+}
+
+_LOSS_SLOPE = {
+    "mean_squared_error": lambda p, t, _: 2 * (p - t),
+    "mean_absolute_error": lambda p, t, _: np.sign(p - t),
+    "huber": lambda p, t, delta: _clip(p - t, -delta, delta),
+    "hinge": lambda p, t, _: 0.0 if 1 - t * p <= 0 else -t,
+    "binary_cross_entropy": lambda p, t, _: 0.0 if p < CLIP or p > 1 - CLIP else (p - t) / (p * (1 - p)),
+    "binary_cross_entropy_logits": lambda z, t, _: sigmoid(z) - t,
+    "kl_divergence": lambda p, t, _: 0.0 if p < CLIP or p > 1 else -_clip(t, CLIP, 1) / p,
+}
+
+
+def loss_fwd(pred: np.ndarray, target: np.ndarray, kind: str, param: float = 0.0) -> np.ndarray:
+    """loss[i] of pred[i] against target[i]; `param` is huber's delta, hinge targets are −1 or 1."""
+    loss = np.empty_like(pred)
+    for i in np.ndindex(pred.shape):
+        loss[i] = _LOSS[kind](float(pred[i]), float(target[i]), param)
+    return loss
+
+
+def loss_bwd(pred: np.ndarray, target: np.ndarray, kind: str, param: float = 0.0) -> np.ndarray:
+    """d loss[i] / d pred[i]; 0 at the corner of an absolute value and outside the range of a clip."""
+    slope = np.empty_like(pred)
+    for i in np.ndindex(pred.shape):
+        slope[i] = _LOSS_SLOPE[kind](float(pred[i]), float(target[i]), param)
+    return slope

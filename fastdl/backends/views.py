@@ -1,0 +1,35 @@
+"""A plan's arrays seen with named axes: one loop nest then serves both layouts and 1-d, 2-d and 3-d.
+
+All three functions return views: writing to the result writes to the argument, which must be C-contiguous.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ..shapes import ConvPlan
+
+
+def volume(x: np.ndarray, layout: str, size: tuple[int, ...]) -> np.ndarray:
+    """View x, (N, C, ...) or (N, ..., C), as (N, C, \\*size); size is (D, H, W), upsampling (H, W)."""
+    if layout == "NCHW":
+        return x.reshape(x.shape[0], x.shape[1], *size)
+    return np.moveaxis(x.reshape(x.shape[0], *size, x.shape[-1]), -1, 1)
+
+
+def filters(w: np.ndarray, plan: ConvPlan) -> np.ndarray:
+    """View w, OIHW-like or HWIO-like, as (O, I/groups, KD, KH, KW)."""
+    if plan.layout == "NCHW":
+        return w.reshape(w.shape[0], w.shape[1], *plan.kernel)
+    return w.reshape(*plan.kernel, w.shape[-2], w.shape[-1]).transpose(4, 3, 0, 1, 2)
+
+
+def columns(cols: np.ndarray, plan: ConvPlan) -> np.ndarray:
+    """View the im2col matrix (N·OD·OH·OW, C·KD·KH·KW) as (N, OD, OH, OW, C, KD, KH, KW)."""
+    positions = (plan.batch, *plan.out_size)
+    if plan.layout == "NCHW":
+        return cols.reshape(*positions, plan.in_channels, *plan.kernel)
+    return np.moveaxis(cols.reshape(*positions, *plan.kernel, plan.in_channels), -1, 4)
