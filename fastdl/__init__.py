@@ -1,7 +1,7 @@
 """fastdl: deep learning for NumPy at the speed of a framework.
 
-Arrays go in, arrays come out. Behind them work compiled kernels that use what the processor has; where they could not
-be built, NumPy does the same work. ``fastdl.info()`` says which of the two it is.
+Arrays go in, arrays come out. Behind them work compiled kernels that use what the processor has; where they
+could not be built, NumPy does the same work. ``fastdl.info()`` says which of the two it is.
 
 Three doors lead in::
 
@@ -47,8 +47,8 @@ _MODULES = (
     "training",
 )
 
-# Where each public name lives. A name is loaded when it is first used, so that ``import fastdl`` costs NumPy and
-# little else.
+# Where each public name lives. A name is loaded when it is first used, so that ``import fastdl`` costs NumPy
+# and little else.
 _HOMES = {
     "Input": "models",
     "Sequential": "models",

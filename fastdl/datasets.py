@@ -15,8 +15,8 @@ Labelled = tuple[NDArray[np.float32], NDArray[np.int64]]
 def load_digits(test_size: float = 0.2, seed: int = 0) -> tuple[Labelled, Labelled]:
     """Load 1797 handwritten digits of 8x8 pixels, split into a training and a test part.
 
-    Each digit is split by itself, so both parts hold all ten in the same proportions. The same arguments give the
-    same split every time.
+    Each digit is split by itself, so both parts hold all ten in the same proportions. The same arguments give
+    the same split every time.
 
     Parameters
     ----------

@@ -1,0 +1,122 @@
+"""The same operation, as each implementation says it.
+
+`calls` turns a row of the table into two functions without arguments: one runs the operation forward, the
+other runs it forward and backward to the gradients of all its inputs. Both return a tuple of NumPy arrays,
+outputs first, so that results can be compared before anything is timed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import fastdl.functional as F
+from cases import Case
+
+Call = Callable[[], tuple[np.ndarray, ...]]
+Functions = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]
+
+# The largest error that is put down to rounding, as a share of the largest value. A float32 sum of n terms is
+# off by about sqrt(n) * 6e-8 of their size, 1e-5 for the 32768 terms of the longest sum here; a wrong kernel
+# is off by more.
+TOLERANCE = 1e-4
+
+
+def calls(implementation: str, case: Case, dtype: str = "float32") -> tuple[Call, Call]:
+    """The forward and the training call of `case`; fastdl's run on the backend that `fastdl.use` has chosen."""
+    arrays = case.arrays(dtype)
+    if implementation == "torch":
+        return _torch_calls(case, arrays)
+    names = (case.op, f"{case.op}_forward", f"{case.op}_backward")
+    infer, forward, backward = (getattr(F, name) for name in names)
+    return function_calls(case, arrays, (infer, forward, backward))
+
+
+def check(found: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...], what: str) -> None:
+    """Raise `AssertionError` if two results differ by more than rounding."""
+    for i, (a, b) in enumerate(zip(found, expected, strict=True)):
+        if a.shape != b.shape:
+            raise AssertionError(f"{what}: result {i} has shape {a.shape}, expected {b.shape}")
+        error = float(np.max(np.abs(a.astype(np.float64) - b), initial=0))
+        scale = float(np.max(np.abs(b), initial=0))
+        if not error <= TOLERANCE * scale:
+            raise AssertionError(f"{what}: result {i} is off by {error:.3g} where values reach {scale:.3g}")
+
+
+def _cotangent(y: np.ndarray) -> np.ndarray:
+    """The gradient that is sent backward: random, since a constant one hides transposed axes."""
+    return np.random.default_rng(1).standard_normal(y.shape).astype(y.dtype)
+
+
+def function_calls(case: Case, arrays: tuple[np.ndarray, ...], functions: Functions) -> tuple[Call, Call]:
+    """The two calls of an operation that is given as functions: infer, forward with context, backward."""
+    infer, forward, backward = functions
+    options = dict(case.options)
+    dy = _cotangent(np.asarray(infer(*arrays, **options)))
+
+    def run() -> tuple[np.ndarray, ...]:
+        return (np.asarray(infer(*arrays, **options)),)
+
+    def train() -> tuple[np.ndarray, ...]:
+        y, ctx = forward(*arrays, **options)
+        gradients = backward(dy, ctx)
+        return (np.asarray(y), *(gradients if isinstance(gradients, tuple) else (gradients,)))
+
+    return run, train
+
+
+def _torch_calls(case: Case, arrays: tuple[np.ndarray, ...]) -> tuple[Call, Call]:
+    import torch
+
+    function = _torch_function(case)
+    tensors = [torch.from_numpy(array) for array in arrays]
+    # Integer labels have no gradient, and fastdl's losses give none for their target.
+    wanted = tensors[:1] if case.family == "loss" else tensors
+
+    with torch.no_grad():
+        dy = torch.from_numpy(_cotangent(function(*tensors).numpy()))
+
+    def run() -> tuple[np.ndarray, ...]:
+        with torch.no_grad():
+            return (function(*tensors).numpy(),)
+
+    def train() -> tuple[np.ndarray, ...]:
+        for tensor in wanted:
+            tensor.requires_grad_(True)
+        y = function(*tensors)
+        gradients = torch.autograd.grad(y, wanted, dy)
+        for tensor in wanted:
+            tensor.requires_grad_(False)
+        return (y.detach().numpy(), *(gradient.numpy() for gradient in gradients))
+
+    return run, train
+
+
+def _torch_function(case: Case) -> Callable[..., Any]:
+    import torch
+    import torch.nn.functional as TF
+
+    options = dict(case.options)
+    if "size" in options:
+        options["kernel_size"] = options.pop("size")
+
+    def linear(x: Any, w: Any, b: Any) -> Any:
+        return torch.addmm(b, x, w)
+
+    functions: dict[str, Callable[..., Any]] = {
+        "linear": linear,
+        "conv2d": TF.conv2d,
+        "max_pool2d": TF.max_pool2d,
+        "avg_pool2d": TF.avg_pool2d,
+        "relu": torch.relu,
+        "sigmoid": torch.sigmoid,
+        "tanh": torch.tanh,
+        "gelu": TF.gelu,
+        "softmax": lambda x: torch.softmax(x, dim=-1),
+        "softmax_cross_entropy": TF.cross_entropy,
+        "mean_squared_error": TF.mse_loss,
+    }
+    function = functions[case.op]
+    return lambda *tensors: function(*tensors, **options)
