@@ -1,6 +1,6 @@
 """A plan's arrays seen with named axes: one loop nest then serves both layouts and 1-d, 2-d and 3-d.
 
-All three functions return views: writing to the result writes to the argument, which must be C-contiguous.
+The functions return views: writing to the result writes to the argument, which must be C-contiguous.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 if TYPE_CHECKING:
     from ..shapes import ConvPlan
@@ -33,3 +34,19 @@ def columns(cols: np.ndarray, plan: ConvPlan) -> np.ndarray:
     if plan.layout == "NCHW":
         return cols.reshape(*positions, plan.in_channels, *plan.kernel)
     return np.moveaxis(cols.reshape(*positions, *plan.kernel, plan.in_channels), -1, 4)
+
+
+def windows(
+    x: np.ndarray,
+    out_size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...] = (1, 1, 1),
+) -> np.ndarray:
+    """View an already padded x (N, C, D, H, W) as (N, C, OD, OH, OW, KD, KH, KW).
+
+    Windows that overlap share memory; the cells of one tap never do, so adding to ``[..., kd, kh, kw]`` is safe.
+    """
+    batch, channel, *space = x.strides
+    steps = [step * s for step, s in zip(space, stride)] + [step * d for step, d in zip(space, dilation)]
+    return as_strided(x, (*x.shape[:2], *out_size, *kernel), (batch, channel, *steps))

@@ -29,30 +29,27 @@ def _products(plan: ConvPlan) -> Iterator[tuple[Index, Index, Index]]:
         first = o // group_out * group_in
         for out in np.ndindex(plan.out_size):
             for c, *tap in np.ndindex(group_in, *plan.kernel):
-                at = [i * s + k * d for i, s, k, d in zip(out, plan.stride, tap, plan.dilation, strict=True)]
+                at = [i * s + k * d for i, s, k, d in zip(out, plan.stride, tap, plan.dilation)]
                 yield (n, first + c, *at), (o, c, *tap), (n, o, *out)
 
 
 def _padded(x: np.ndarray, plan: ConvPlan) -> np.ndarray:
     """A copy of x as (N, C, D, H, W) inside its frame of zeros."""
-    frame = list(zip(plan.pad_before, plan.pad_after, strict=True))
+    frame = list(zip(plan.pad_before, plan.pad_after))
     return np.pad(volume(x, plan.layout, plan.in_size), [(0, 0), (0, 0), *frame])
 
 
 def _cropped(x_padded: np.ndarray, plan: ConvPlan) -> np.ndarray:
     """The inverse of `_padded`: drop the frame, return the layout and shape of the person's x."""
     x = np.zeros(plan.x_shape, x_padded.dtype)
-    inside = tuple(slice(p, p + n) for p, n in zip(plan.pad_before, plan.in_size, strict=True))
+    inside = tuple(slice(p, p + n) for p, n in zip(plan.pad_before, plan.in_size))
     volume(x, plan.layout, plan.in_size)[...] = x_padded[(..., *inside)]
     return x
 
 
 def _frame(plan: ConvPlan) -> tuple[int, ...]:
     """The shape of the padded x: (N, C, D, H, W)."""
-    size = (
-        before + n + after
-        for before, n, after in zip(plan.pad_before, plan.in_size, plan.pad_after, strict=True)
-    )
+    size = (before + n + after for before, n, after in zip(plan.pad_before, plan.in_size, plan.pad_after))
     return (plan.batch, plan.in_channels, *size)
 
 

@@ -52,7 +52,7 @@ def softmax_xent_fwd(logits: np.ndarray, target: np.ndarray) -> tuple[np.ndarray
         if target.ndim == 1:
             losses[n] = total - row[target[n]]
         else:
-            losses[n] = sum(float(t) * (total - float(z)) for t, z in zip(target[n], row, strict=True))
+            losses[n] = sum(float(t) * (total - float(z)) for t, z in zip(target[n], row))
     return losses, softmax_fwd(logits, *logits.shape, 1)
 
 
@@ -73,7 +73,7 @@ def _clip(p: float, low: float, high: float) -> float:
 
 
 def _cross_entropy(p: float, t: float) -> float:
-    return -(t * math.log(p) + (1 - t) * math.log(1 - p))
+    return -(t * math.log(p) + (1 - t) * math.log1p(-p))
 
 
 _LOSS = {

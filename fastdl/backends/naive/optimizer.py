@@ -79,6 +79,6 @@ def update(
     for i in np.ndindex(p.shape):
         state = [float(slot[i]) if slot.size else 0.0 for slot in slots]
         p[i], new = _RULES[kind](float(p[i]), float(g[i]), *state, *hyper)
-        for slot, value in zip(slots, new, strict=True):
+        for slot, value in zip(slots, new):
             if slot.size:
                 slot[i] = value

@@ -23,8 +23,8 @@ Index = tuple[int, ...]
 def _window(out: Sequence[int], plan: PoolPlan) -> Iterator[tuple[int, Index]]:
     """Yield (tap number, (d, h, w)) of the real cells, never the padded ones, under the window at `out`."""
     for number, tap in enumerate(np.ndindex(plan.size)):
-        at = tuple(i * s - p + k for i, s, p, k in zip(out, plan.stride, plan.pad_before, tap, strict=True))
-        if all(0 <= i < n for i, n in zip(at, plan.in_size, strict=True)):
+        at = tuple(i * s - p + k for i, s, p, k in zip(out, plan.stride, plan.pad_before, tap))
+        if all(0 <= i < n for i, n in zip(at, plan.in_size)):
             yield number, at
 
 
@@ -32,7 +32,7 @@ def _divisor(out: Sequence[int], plan: PoolPlan) -> int:
     """How many cells a mean at `out` is over: the real ones, or those of the padded input."""
     if not plan.count_include_pad:
         return sum(1 for _ in _window(out, plan))
-    axes = zip(out, plan.stride, plan.size, plan.in_size, plan.pad_before, plan.pad_after, strict=True)
+    axes = zip(out, plan.stride, plan.size, plan.in_size, plan.pad_before, plan.pad_after)
     return math.prod(min(i * s + k, before + n + after) - i * s for i, s, k, n, before, after in axes)
 
 
@@ -109,7 +109,7 @@ def _blend(plan: UpsamplePlan) -> Iterator[tuple[Index, Index, float]]:
 def upsample_fwd(x: np.ndarray, plan: UpsamplePlan) -> np.ndarray:
     """y[n, c, i] = Σ weight·x[n, c, source of i]; bilinear has half-pixel centres, clamped at the border."""
     y = np.zeros(plan.y_shape, x.dtype)
-    out_size = tuple(n * s for n, s in zip(plan.in_size, plan.scale, strict=True))
+    out_size = tuple(n * s for n, s in zip(plan.in_size, plan.scale))
     x4, y4 = volume(x, plan.layout, plan.in_size), volume(y, plan.layout, out_size)
     for n, c in np.ndindex(plan.batch, plan.channels):
         for source, out, weight in _blend(plan):
@@ -120,7 +120,7 @@ def upsample_fwd(x: np.ndarray, plan: UpsamplePlan) -> np.ndarray:
 def upsample_bwd(dy: np.ndarray, plan: UpsamplePlan) -> np.ndarray:
     """dx[n, c, source of i] += weight·dy[n, c, i]."""
     dx = np.zeros(plan.x_shape, dy.dtype)
-    out_size = tuple(n * s for n, s in zip(plan.in_size, plan.scale, strict=True))
+    out_size = tuple(n * s for n, s in zip(plan.in_size, plan.scale))
     dx4, dy4 = volume(dx, plan.layout, plan.in_size), volume(dy, plan.layout, out_size)
     for n, c in np.ndindex(plan.batch, plan.channels):
         for source, out, weight in _blend(plan):

@@ -1,0 +1,44 @@
+"""Every primitive in vectorised NumPy: complete, always importable, and able to train a small network.
+
+# Design:
+# (a) Same names and families as `naive`, which defines what each must compute.
+# (b) Python loops run over kernel taps or blocks of a bounded size, never over images, channels or pixels.
+# (c) A NaN meets a weight of zero only where the specification multiplies the two: windows are sliced, never
+#     gathered by a product with a matrix of zeros and ones.
+"""
+
+from .conv import col2im, conv_dw, conv_dx, conv_fwd, im2col
+from .dense import bias_grad, gemm
+from .loss import loss_bwd, loss_fwd, softmax_bwd, softmax_fwd, softmax_xent_bwd, softmax_xent_fwd
+from .optimizer import update
+from .pointwise import act_bwd, act_fwd, dropout_bwd, dropout_fwd, prelu_bwd, prelu_fwd
+from .pool import avgpool_bwd, avgpool_fwd, maxpool_bwd, maxpool_fwd, upsample_bwd, upsample_fwd
+
+__all__ = [
+    "act_bwd",
+    "act_fwd",
+    "avgpool_bwd",
+    "avgpool_fwd",
+    "bias_grad",
+    "col2im",
+    "conv_dw",
+    "conv_dx",
+    "conv_fwd",
+    "dropout_bwd",
+    "dropout_fwd",
+    "gemm",
+    "im2col",
+    "loss_bwd",
+    "loss_fwd",
+    "maxpool_bwd",
+    "maxpool_fwd",
+    "prelu_bwd",
+    "prelu_fwd",
+    "softmax_bwd",
+    "softmax_fwd",
+    "softmax_xent_bwd",
+    "softmax_xent_fwd",
+    "update",
+    "upsample_bwd",
+    "upsample_fwd",
+]

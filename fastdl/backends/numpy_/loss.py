@@ -1,0 +1,111 @@
+"""Softmax and the losses over whole arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..constants import CLIP
+from .pointwise import log_1_plus_exp_minus, sigmoid
+
+
+def _log_sum_exp(z: np.ndarray, axis: int) -> np.ndarray:
+    """log Σ exp(z) along `axis`, kept; the largest is taken out first so that nothing overflows."""
+    largest = z.max(axis=axis, keepdims=True)
+    return largest + np.log(np.exp(z - largest).sum(axis=axis, keepdims=True))
+
+
+def softmax_fwd(x: np.ndarray, outer: int, n: int, inner: int, log: bool = False) -> np.ndarray:
+    """y[o, k, i] = exp(x[o, k, i]) / Σ_j exp(x[o, j, i]), or with `log` its logarithm."""
+    x3 = x.reshape(outer, n, inner)
+    if log:
+        return (x3 - _log_sum_exp(x3, 1)).reshape(x.shape)
+    y = np.exp(x3 - x3.max(axis=1, keepdims=True))
+    y /= y.sum(axis=1, keepdims=True)
+    return y.reshape(x.shape)
+
+
+def softmax_bwd(
+    dy: np.ndarray, y: np.ndarray, outer: int, n: int, inner: int, log: bool = False
+) -> np.ndarray:
+    """dx[k] = y[k]·(dy[k] − Σ_j dy[j]·y[j]); with `log` dx[k] = dy[k] − exp(y[k])·Σ_j dy[j]."""
+    y3, dy3 = y.reshape(outer, n, inner), dy.reshape(outer, n, inner)
+    if log:
+        dx = dy3 - np.exp(y3) * dy3.sum(axis=1, keepdims=True)
+    else:
+        dx = y3 * (dy3 - (dy3 * y3).sum(axis=1, keepdims=True))
+    return dx.reshape(dy.shape)
+
+
+def softmax_xent_fwd(logits: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """losses[n] = −Σ_k target[n, k]·log softmax(logits[n])[k], and the softmax; a 1-d target holds labels."""
+    surprise = _log_sum_exp(logits, 1) - logits
+    if target.ndim == 1:
+        losses = surprise[np.arange(len(target)), target]
+    else:
+        losses = (target * surprise).sum(axis=1)
+    return losses, np.exp(-surprise)
+
+
+def softmax_xent_bwd(probs: np.ndarray, target: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """dlogits[n, k] = scale[n]·(probs[n, k]·Σ_j target[n, j] − target[n, k])."""
+    if target.ndim == 1:
+        dlogits = probs.copy()
+        dlogits[np.arange(len(target)), target] -= 1
+    else:
+        dlogits = probs * target.sum(axis=1, keepdims=True) - target
+    return dlogits * scale[:, None]
+
+
+def _binary_cross_entropy(p: np.ndarray, t: np.ndarray, _: float) -> np.ndarray:
+    p = p.clip(CLIP, 1 - CLIP)
+    return -(t * np.log(p) + (1 - t) * np.log1p(-p))
+
+
+def _binary_cross_entropy_slope(p: np.ndarray, t: np.ndarray, _: float) -> np.ndarray:
+    inside = p.clip(CLIP, 1 - CLIP)
+    return np.where((p < CLIP) | (p > 1 - CLIP), 0, (p - t) / (inside * (1 - inside)))
+
+
+def _kl_divergence(p: np.ndarray, t: np.ndarray, _: float) -> np.ndarray:
+    p, t = p.clip(CLIP, 1), t.clip(CLIP, 1)
+    return t * np.log(t / p)
+
+
+def _huber(p: np.ndarray, t: np.ndarray, delta: float) -> np.ndarray:
+    error = np.abs(p - t)
+    return np.where(error > delta, delta * (error - 0.5 * delta), 0.5 * error * error)
+
+
+Elementwise = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
+
+_LOSS: dict[str, Elementwise] = {
+    "mean_squared_error": lambda p, t, _: (p - t) * (p - t),
+    "mean_absolute_error": lambda p, t, _: np.abs(p - t),
+    "huber": _huber,
+    "hinge": lambda p, t, _: np.maximum(1 - t * p, 0),
+    "binary_cross_entropy": _binary_cross_entropy,
+    "binary_cross_entropy_logits": lambda z, t, _: np.maximum(z, 0) - z * t + log_1_plus_exp_minus(z),
+    "kl_divergence": _kl_divergence,
+}
+
+_SLOPE: dict[str, Elementwise] = {
+    "mean_squared_error": lambda p, t, _: 2 * (p - t),
+    "mean_absolute_error": lambda p, t, _: np.sign(p - t),
+    "huber": lambda p, t, delta: (p - t).clip(-delta, delta),
+    "hinge": lambda p, t, _: np.where(1 - t * p <= 0, 0, -t),
+    "binary_cross_entropy": _binary_cross_entropy_slope,
+    "binary_cross_entropy_logits": lambda z, t, _: sigmoid(z) - t,
+    "kl_divergence": lambda p, t, _: np.where((p < CLIP) | (p > 1), 0, -t.clip(CLIP, 1) / p),
+}
+
+
+def loss_fwd(pred: np.ndarray, target: np.ndarray, kind: str, param: float = 0.0) -> np.ndarray:
+    """The loss of each element of pred; `param` is huber's delta, hinge targets are −1 or 1."""
+    return np.asarray(_LOSS[kind](pred, target, param))
+
+
+def loss_bwd(pred: np.ndarray, target: np.ndarray, kind: str, param: float = 0.0) -> np.ndarray:
+    """d loss / d pred, element by element; 0 at the corner of an absolute value and outside a clip."""
+    return np.asarray(_SLOPE[kind](pred, target, param))

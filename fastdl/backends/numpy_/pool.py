@@ -1,0 +1,164 @@
+"""Pooling and upsampling, one tap of the window at a time over all windows at once."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..views import volume, windows
+
+if TYPE_CHECKING:
+    from ...shapes import PoolPlan, UpsamplePlan
+
+
+def _frame(plan: PoolPlan, fill: float, dtype: np.dtype) -> np.ndarray:
+    """An array of `fill`, (N, C, D, H, W), with room for x, its padding and the overhang of the last windows."""
+    axes = zip(plan.out_size, plan.stride, plan.size, plan.pad_before, plan.in_size)
+    size = (max((o - 1) * s + k, before + n) for o, s, k, before, n in axes)
+    return np.full((plan.batch, plan.channels, *size), fill, dtype)
+
+
+def _inside(frame: np.ndarray, plan: PoolPlan) -> np.ndarray:
+    """The part of the frame that is x."""
+    return frame[(..., *(slice(p, p + n) for p, n in zip(plan.pad_before, plan.in_size)))]
+
+
+def _view(frame: np.ndarray, plan: PoolPlan) -> np.ndarray:
+    return windows(frame, plan.out_size, plan.size, plan.stride)
+
+
+def _padded(x: np.ndarray, plan: PoolPlan, fill: float) -> np.ndarray:
+    frame = _frame(plan, fill, x.dtype)
+    _inside(frame, plan)[...] = volume(x, plan.layout, plan.in_size)
+    return frame
+
+
+def _cropped(frame: np.ndarray, plan: PoolPlan) -> np.ndarray:
+    """The person's x out of its frame, in their layout and C-contiguous."""
+    x = np.empty(plan.x_shape, frame.dtype)
+    volume(x, plan.layout, plan.in_size)[...] = _inside(frame, plan)
+    return x
+
+
+def _outer(d: np.ndarray, h: np.ndarray, w: np.ndarray, combine: np.ufunc) -> np.ndarray:
+    """combine(d[i], h[j], w[k]) as an array (D, H, W)."""
+    return combine(combine(d[:, None, None], h[:, None]), w)
+
+
+def _first_real_tap(plan: PoolPlan) -> np.ndarray:
+    """The number of the first tap that is not padding, (OD, OH, OW)."""
+    firsts = []
+    for axis, (o, s, before) in enumerate(zip(plan.out_size, plan.stride, plan.pad_before)):
+        firsts.append(np.maximum(before - s * np.arange(o), 0) * math.prod(plan.size[axis + 1 :]))
+    return _outer(*firsts, np.add)
+
+
+def _divisor(plan: PoolPlan, dtype: np.dtype) -> np.ndarray:
+    """How many cells each mean is over, (OD, OH, OW): the real ones, or those of the padded input."""
+    counts = []
+    axes = zip(plan.out_size, plan.stride, plan.size, plan.in_size, plan.pad_before, plan.pad_after)
+    for o, s, k, n, before, after in axes:
+        low, high = (0, before + n + after) if plan.count_include_pad else (before, before + n)
+        start = s * np.arange(o)
+        counts.append(np.minimum(start + k, high) - np.maximum(start, low))
+    return _outer(*counts, np.multiply).astype(dtype)
+
+
+def maxpool_fwd(
+    x: np.ndarray, plan: PoolPlan, want_index: bool = True
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """y[n, c, i] = max_k x[n, c, i·stride + k − pad], and the number of the tap k that won.
+
+    A NaN wins, the first of several; of equal values the first. Taps are numbered row-major in the window.
+    """
+    seen = _view(_padded(x, plan, -np.inf), plan)
+    y = np.full(plan.y_shape, -np.inf, x.dtype)
+    y5 = volume(y, plan.layout, plan.out_size)
+    if not want_index:
+        for tap in np.ndindex(plan.size):
+            np.maximum(y5, seen[(..., *tap)], out=y5)
+        return y, None
+
+    index = np.empty(plan.y_shape, np.uint8 if math.prod(plan.size) <= 256 else np.int32)
+    index5 = volume(index, plan.layout, plan.out_size)
+    index5[...] = _first_real_tap(plan)
+    for number, tap in enumerate(np.ndindex(plan.size)):
+        value = seen[(..., *tap)]
+        wins = ~(value <= y5) & ~np.isnan(y5)  # larger, or the first NaN
+        np.copyto(y5, value, where=wins)
+        np.copyto(index5, number, where=wins, casting="unsafe")
+    return y, index
+
+
+def maxpool_bwd(dy: np.ndarray, index: np.ndarray, plan: PoolPlan) -> np.ndarray:
+    """dx[n, c, i·stride + index[n, c, i] − pad] += dy[n, c, i]."""
+    frame = _frame(plan, 0.0, dy.dtype)
+    seen = _view(frame, plan)
+    dy5, index5 = volume(dy, plan.layout, plan.out_size), volume(index, plan.layout, plan.out_size)
+    for number, tap in enumerate(np.ndindex(plan.size)):
+        target = seen[(..., *tap)]
+        np.add(target, dy5, out=target, where=index5 == number)
+    return _cropped(frame, plan)
+
+
+def avgpool_fwd(x: np.ndarray, plan: PoolPlan) -> np.ndarray:
+    """y[n, c, i] = Σ_k x[n, c, i·stride + k − pad] / number of cells."""
+    seen = _view(_padded(x, plan, 0.0), plan)
+    y = np.zeros(plan.y_shape, x.dtype)
+    y5 = volume(y, plan.layout, plan.out_size)
+    for tap in np.ndindex(plan.size):
+        y5 += seen[(..., *tap)]
+    y5 /= _divisor(plan, x.dtype)
+    return y
+
+
+def avgpool_bwd(dy: np.ndarray, plan: PoolPlan) -> np.ndarray:
+    """dx[n, c, i·stride + k − pad] += dy[n, c, i] / number of cells."""
+    frame = _frame(plan, 0.0, dy.dtype)
+    seen = _view(frame, plan)
+    share = volume(dy, plan.layout, plan.out_size) / _divisor(plan, dy.dtype)
+    for tap in np.ndindex(plan.size):
+        seen[(..., *tap)] += share
+    return _cropped(frame, plan)
+
+
+def _sources(n: int, scale: int, mode: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Along one axis of n pixels: the arrays (index of a source pixel, its weight), each n·scale long.
+
+    Where both sources of a bilinear pixel are the same one, each has half the weight: no weight is ever zero,
+    so an Inf stays an Inf.
+    """
+    i = np.arange(n * scale)
+    if mode == "nearest":
+        return [(i // scale, np.ones(n * scale))]
+    centre = np.clip((i + 0.5) / scale - 0.5, 0, n - 1)
+    below, above = np.floor(centre).astype(int), np.ceil(centre).astype(int)
+    fraction = np.where(below == above, 0.5, centre - below)
+    return [(below, 1 - fraction), (above, fraction)]
+
+
+def upsample_fwd(x: np.ndarray, plan: UpsamplePlan) -> np.ndarray:
+    """y[n, c, i] = Σ weight·x[n, c, source of i]; bilinear has half-pixel centres, clamped at the border."""
+    (height, width), (scale_h, scale_w) = plan.in_size, plan.scale
+    y = np.zeros(plan.y_shape, x.dtype)
+    x4, y4 = volume(x, plan.layout, plan.in_size), volume(y, plan.layout, (height * scale_h, width * scale_w))
+    rows, cols = _sources(height, scale_h, plan.mode), _sources(width, scale_w, plan.mode)
+    for (h, weight_h), (w, weight_w) in product(rows, cols):
+        y4 += x4[:, :, h[:, None], w] * np.outer(weight_h, weight_w).astype(x.dtype)
+    return y
+
+
+def upsample_bwd(dy: np.ndarray, plan: UpsamplePlan) -> np.ndarray:
+    """dx[n, c, source of i] += weight·dy[n, c, i]."""
+    (height, width), (scale_h, scale_w) = plan.in_size, plan.scale
+    dx = np.zeros(plan.x_shape, dy.dtype)
+    dx4 = volume(dx, plan.layout, plan.in_size)
+    dy4 = volume(dy, plan.layout, (height * scale_h, width * scale_w))
+    rows, cols = _sources(height, scale_h, plan.mode), _sources(width, scale_w, plan.mode)
+    for (h, weight_h), (w, weight_w) in product(rows, cols):
+        part = dy4 * np.outer(weight_h, weight_w).astype(dy.dtype)
+        np.add.at(dx4, (slice(None), slice(None), h[:, None], w), part)
+    return dx
