@@ -6,7 +6,7 @@ The part of `shapes` that knows no operation. Sizes here are those of the person
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from .checks import Padding, Shape, is_sequence, one_of, per_axis
 
@@ -73,7 +73,7 @@ def pads(op: str, padding: Padding, in_size: Shape, extent: Shape, stride: Shape
             max((-(-n // s) - 1) * s + e - n, 0) for n, e, s in zip(in_size, extent, stride)
         ]
         return tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)
-    entries = tuple(padding) if is_sequence(padding) else (padding,) * ndim
+    entries: Any = padding if is_sequence(padding) else (padding,) * ndim
     if len(entries) != ndim or any(is_sequence(entry) and len(entry) != 2 for entry in entries):
         raise ValueError(
             f"{op}: padding must be an int, {ndim} ints, {ndim} (before, after) pairs, 'valid' or 'same'; "

@@ -326,7 +326,9 @@ def pool_plan(
     stride = size if stride is None else per_axis(op, "stride", stride, ndim)
     before, after = pads(op, padding, in_size, size, stride)
     if any(max(lo, hi) >= k for lo, hi, k in zip(before, after, size)):
-        raise ValueError(f"{op}: padding must be smaller than the window; got padding {padding!r}, size {size}")
+        raise ValueError(
+            f"{op}: padding must be smaller than the window; got padding {padding!r}, size {size}"
+        )
     out_size = windows(op, "window", x_shape, in_size, size, stride, before, after, ceil_mode=bool(ceil_mode))
     y_shape = join_x(batch, channels, out_size, layout)
     check_bytes(op, "x", x_shape)

@@ -1,0 +1,111 @@
+"""What dense and convolution share: y = activation(A(x, w) + b), and the way back to dz.
+
+An activation whose derivative needs y is fused with the product. One that needs z, what goes into it,
+is fused only when nothing is kept; with a ctx it runs after the product, and z is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..backends import Ops
+from ..checks import Shape, one_of, wanted
+from ..shapes import ACTIVATIONS, DEFAULT_ALPHA
+from ._arrays import Array, check_ctx, gradient, restored
+
+ARGUMENTS = ("x", "w", "b")
+Gradients = tuple[Array | None, Array | None, Array | None]
+
+
+class AffineCall(NamedTuple):
+    """One call whose arguments are checked, canonical and ready for the engine."""
+
+    op: str
+    ops: Ops
+    plan: Any  # a LinearPlan or a ConvPlan; the operation knows which
+    dtype: np.dtype[Any]
+    y_shape: Shape
+    x: Array
+    w: Array
+    b: Array | None
+    activation: str
+    alpha: float
+    product: Callable[[str, float], Array]  # (activation, alpha) -> y
+
+
+@dataclass(frozen=True, slots=True)
+class AffineContext:
+    """What a backward needs of its forward: the call, and y or z if the activation asks for it.
+
+    It holds x, w and y themselves, not copies.
+    """
+
+    call: AffineCall
+    saved: Array | None
+
+    @property
+    def op(self) -> str:
+        return self.call.op
+
+    @property
+    def ops(self) -> Ops:
+        return self.call.ops
+
+    @property
+    def plan(self) -> Any:
+        return self.call.plan
+
+
+def activation_of(op: str, name: str | None) -> tuple[str, float]:
+    """Return the engine's name of an activation, and its alpha."""
+    if name is None:
+        return "linear", 0.0
+    if name not in ACTIVATIONS:
+        one_of(op, "activation", name, ACTIVATIONS)
+    return name, DEFAULT_ALPHA.get(name, 0.0)
+
+
+def output(call: AffineCall) -> Array:
+    """Compute y and keep nothing."""
+    return restored(_shaped(call.product(call.activation, call.alpha), call.y_shape), call.dtype)
+
+
+def output_and_ctx(call: AffineCall) -> tuple[Array, AffineContext]:
+    """Compute y, and keep what the backward needs."""
+    needed = ACTIVATIONS[call.activation]
+    if needed == "x":
+        z = _shaped(call.product("linear", 0.0), call.y_shape)
+        y = call.ops.act_fwd(z, call.activation, call.alpha)
+        return restored(y, call.dtype), AffineContext(call, z)
+    y = _shaped(call.product(call.activation, call.alpha), call.y_shape)
+    return restored(y, call.dtype), AffineContext(call, y if needed == "y" else None)
+
+
+def _shaped(y: Array, shape: Shape) -> Array:
+    return y if y.shape == shape else y.reshape(shape)
+
+
+def gradient_of_sum(op: str, dy: Any, ctx: AffineContext, needs: Any) -> Array:
+    """Check the arguments of a backward, and return dz, the gradient of A(x, w) + b."""
+    check_ctx(op, ctx)
+    wanted(f"{op}_backward", needs, ARGUMENTS)
+    call = ctx.call
+    dy = gradient(op, dy, call.y_shape, call.dtype)
+    return dy if ctx.saved is None else call.ops.act_bwd(dy, ctx.saved, call.activation, call.alpha)
+
+
+def bias_gradient(dz: Array, call: AffineCall, layout: str) -> Array | None:
+    """Return db, the sum of dz over everything but the channels; None where there is no bias."""
+    if call.b is None:
+        return None
+    channels = call.b.shape[0]
+    if layout == "NCHW":
+        outer, inner = dz.shape[0], math.prod(dz.shape[2:])
+    else:
+        outer, inner = math.prod(dz.shape[:-1]), 1
+    return restored(call.ops.bias_grad(dz, outer, channels, inner), call.dtype)

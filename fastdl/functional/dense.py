@@ -1,0 +1,118 @@
+"""The dense layer's product: every input feature times every output's weight."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..shapes import linear_plan
+from ._affine import (
+    ARGUMENTS,
+    AffineCall,
+    AffineContext,
+    Gradients,
+    activation_of,
+    gradient_of_sum,
+    output,
+    output_and_ctx,
+)
+from ._arrays import Array, canonical, engine, floats, restored
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+def linear(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, *, activation: str | None = None) -> Array:
+    """Return y = activation(x·w + b).
+
+    Parameters
+    ----------
+    x : (..., I) array of floats
+        Inputs, with any number of leading axes.
+    w : (I, O) array of floats
+        Weights, as Keras has them; a PyTorch weight is the transpose.
+    b : (O,) array of floats, optional
+        Bias.
+    activation : str, optional
+        Applied to the sum in the same pass: "relu", "leaky_relu", "elu", "selu", "sigmoid", "tanh",
+        "softplus", "gelu", "gelu_tanh" or "silu".
+
+    Returns
+    -------
+    (..., O) array
+        float32 from float32, float64 from float64; float16 is computed in float32.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit or there is no such activation.
+    TypeError
+        If an argument does not hold floats.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastdl.functional as F
+    >>> F.linear(np.array([[1.0, 2.0]]), np.array([[1.0, 0.0, -1.0], [0.0, 1.0, -1.0]]), activation="relu")
+    array([[1., 2., 0.]])
+    """
+    return output(_call(x, w, b, activation))
+
+
+def linear_forward(
+    x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, *, activation: str | None = None
+) -> tuple[Array, AffineContext]:
+    """Return what `linear` returns, and the ctx that `linear_backward` takes.
+
+    The ctx holds x, w and y themselves: they must not be written to before the backward.
+    """
+    return output_and_ctx(_call(x, w, b, activation))
+
+
+def linear_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS) -> Gradients:
+    """Return the gradients (dx, dw, db), with dz = dy · activation'.
+
+    dx = dz·wᵀ, dw = xᵀ·dz, db = Σ dz over the rows.
+
+    Parameters
+    ----------
+    dy : (..., O) array of floats
+        Gradient with respect to y.
+    ctx : AffineContext
+        From `linear_forward`; it may be used any number of times.
+    needs : tuple of str
+        The gradients that are wanted, out of "x", "w", "b"; the others are None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastdl.functional as F
+    >>> y, ctx = F.linear_forward(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]))
+    >>> F.linear_backward(np.array([[1.0]]), ctx, needs=("x", "w"))
+    (array([[3., 4.]]), array([[1.],
+           [2.]]), None)
+    """
+    dz = gradient_of_sum("linear", dy, ctx, needs)
+    call, plan = ctx.call, ctx.plan
+    dz = dz.reshape(plan.rows, plan.out_features)
+    dx = dw = db = None
+    if "x" in needs:
+        dx = restored(call.ops.gemm(dz, call.w, trans_b=True).reshape(plan.x_shape), call.dtype)
+    if "w" in needs:
+        dw = restored(call.ops.gemm(call.x, dz, trans_a=True), call.dtype)
+    if "b" in needs and call.b is not None:
+        db = restored(call.ops.bias_grad(dz, plan.rows, plan.out_features, 1), call.dtype)
+    return dx, dw, db
+
+
+def _call(x: Any, w: Any, b: Any, activation: str | None) -> AffineCall:
+    kind, alpha = activation_of("linear", activation)
+    (x, w, b), dtype, ready = floats("linear", "x w b", x, w, b)
+    plan = linear_plan("linear", x.shape, w.shape, None if b is None else b.shape)
+    if not ready:
+        x, w, b = canonical((x, w, b), dtype)
+    if x.ndim != 2:
+        x = x.reshape(plan.rows, plan.in_features)
+    ops = engine()
+    product = partial(ops.gemm, x, w, b)
+    return AffineCall("linear", ops, plan, dtype, plan.y_shape, x, w, b, kind, alpha, product)
