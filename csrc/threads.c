@@ -1,0 +1,409 @@
+/* threads.c: the thread pool, scratch memory, and how many threads there are to use.
+ *
+ * # Design:
+ * (a) An own pool rather than OpenMP: it survives fork, answers Ctrl-C, and cuts the work at places that depend on
+ *     the sizes alone.
+ * (b) The pool belongs to one loop at a time. Whoever finds it taken, because the loop is nested or another thread
+ *     was faster, runs all its tasks itself; by the contract of fastdl.h the bits are the same.
+ * (c) All scratch memory is found before the first task runs, so a task cannot fail.
+ * (d) An idle worker spins for a moment, since the next loop of a layer is near, and then sleeps.
+ * (e) Nothing exists before the first loop that needs it: an import starts no thread.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* sched_getaffinity */
+#endif
+#include "fastdl.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#ifdef _WIN32
+#include "win32.h"
+#else
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <unistd.h>
+#endif
+
+enum { MAX_THREADS = 256, CACHE_LINE = 64, STACK_BYTES = 1 << 20 };
+
+#define SPIN_NS 30000u        /* about what it costs to put a thread to sleep and wake it again */
+#define POLL_NS 50000000u     /* a quarter of the 200 ms in which Ctrl-C must be answered */
+#define WORK_PER_THREAD 50000 /* vector operations, 15 us: what waking a sleeping worker costs */
+
+#ifdef _WIN32
+#define FD_EXPORT __declspec(dllexport)
+#else
+#define FD_EXPORT __attribute__((visibility("default"))) /* for threadpoolctl, which looks symbols up by name */
+#endif
+
+/* ---- memory ------------------------------------------------------------------------------------------------- */
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t arena_key;
+static atomic_long allocations_left = -1; /* FASTDL_FAIL_ALLOC=n: the n-th allocation fails, for tests */
+
+static void set_up(void);
+
+void *fd_alloc(size_t bytes) {
+    pthread_once(&once, set_up);
+    if (atomic_load(&allocations_left) > 0 && atomic_fetch_sub(&allocations_left, 1) == 1) return NULL;
+    if (bytes == 0) bytes = 1; /* NULL means that there is no memory, nothing else */
+#ifdef _WIN32
+    return _aligned_malloc(bytes, CACHE_LINE);
+#else
+    void *p = NULL;
+    return posix_memalign(&p, CACHE_LINE, bytes) == 0 ? p : NULL;
+#endif
+}
+
+void fd_free(void *p) {
+#ifdef _WIN32
+    _aligned_free(p);
+#else
+    free(p);
+#endif
+}
+
+/* Scratch memory that one thread keeps from call to call. */
+typedef struct {
+    void *memory;
+    size_t bytes;
+    int busy; /* a loop of this thread is running on it */
+} arena;
+
+static int reserve(arena *a, size_t bytes) {
+    if (bytes <= a->bytes) return 1;
+    fd_free(a->memory);
+    a->memory = fd_alloc(bytes);
+    a->bytes = a->memory == NULL ? 0 : bytes;
+    return a->memory != NULL;
+}
+
+static void free_arena(void *p) {
+    fd_free(((arena *)p)->memory);
+    free(p);
+}
+
+/* The calling thread's arena, freed when the thread ends; `spare` when an outer loop is using that. */
+static arena *own_arena(arena *spare) {
+    arena *own = pthread_getspecific(arena_key);
+    if (own == NULL) {
+        own = calloc(1, sizeof *own);
+        if (own == NULL) return spare;
+        if (pthread_setspecific(arena_key, own) != 0) {
+            free(own);
+            return spare;
+        }
+    }
+    return own->busy ? spare : own;
+}
+
+/* ---- the pool ----------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    fd_task fn;
+    void *arg;
+    int64_t tasks;
+    int threads;
+} loop;
+
+typedef struct {
+    _Alignas(2 * CACHE_LINE) pthread_mutex_t lock; /* two lines: they are fetched in pairs */
+    pthread_cond_t wake;
+    atomic_int posted; /* the pool's loop has a share for this worker */
+    arena scratch;
+} worker;
+
+static worker workers[MAX_THREADS - 1]; /* worker i is thread i + 1 of a loop; thread 0 is the caller */
+
+static struct {
+    atomic_flag taken;
+    int started; /* workers that exist; like all below, it belongs to whoever has set `taken` */
+    loop loop;
+    uint64_t spin_ns;
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    atomic_int pending; /* workers that have not finished their share */
+    atomic_int cancel;
+} pool = {.taken = ATOMIC_FLAG_INIT};
+
+static int (*check_interrupt)(void);
+static unsigned forks; /* how often this process is a child of a process that had loaded fastdl */
+
+void fd_set_interrupt_check(int (*check)(void)) { check_interrupt = check; }
+
+/* Wall-clock time: C11 has no other, and a jump of it costs no more than one early or late poll. */
+static uint64_t now_ns(void) {
+    struct timespec t;
+    timespec_get(&t, TIME_UTC);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void pause_cpu(void) {
+#if defined(__x86_64__) || defined(_M_X64)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");
+#endif
+}
+
+/* Ask the caller's check now and then. A signal handler that forks leaves the child without the workers' shares. */
+static int interrupted(void) {
+    static _Thread_local uint64_t last_poll;
+    uint64_t now = now_ns();
+    if (check_interrupt == NULL || now - last_poll < POLL_NS) return 0;
+    last_poll = now;
+    unsigned before = forks;
+    return check_interrupt() != 0 || forks != before;
+}
+
+static void spin_until(atomic_int *value, int wanted, uint64_t ns) {
+    for (uint64_t start = now_ns(); atomic_load(value) != wanted && now_ns() - start < ns;)
+        for (int i = 0; i < 8; i++) pause_cpu();
+}
+
+static int64_t share_start(const loop *l, int thread) { return thread * l->tasks / l->threads; }
+
+static void *work(void *p) {
+    worker *w = p;
+    int thread = (int)(w - workers) + 1;
+    for (;;) {
+        pthread_mutex_lock(&w->lock);
+        while (!atomic_load(&w->posted)) pthread_cond_wait(&w->wake, &w->lock);
+        atomic_store(&w->posted, 0);
+        pthread_mutex_unlock(&w->lock);
+
+        const loop *l = &pool.loop;
+        uint64_t spin_ns = pool.spin_ns;
+        int64_t end = share_start(l, thread + 1);
+        for (int64_t task = share_start(l, thread); task < end && !atomic_load(&pool.cancel); task++)
+            l->fn(l->arg, task, w->scratch.memory);
+
+        if (atomic_fetch_sub(&pool.pending, 1) == 1) {
+            pthread_mutex_lock(&pool.lock);
+            pthread_cond_signal(&pool.done);
+            pthread_mutex_unlock(&pool.lock);
+        }
+        spin_until(&w->posted, 1, spin_ns);
+    }
+    return NULL;
+}
+
+/* Workers take no signals: those are for the threads that the interpreter knows. */
+static int start_worker(worker *w) {
+    pthread_attr_t attributes;
+    pthread_t id;
+    sigset_t all, before;
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->wake, NULL);
+    atomic_store(&w->posted, 0);
+    if (pthread_attr_init(&attributes) != 0) return 0;
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&id, &attributes, work, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return !failed;
+}
+
+/* The caller's share, with a look at the signals before each task. */
+static int lead(const loop *l, void *scratch) {
+    for (int64_t task = 0; task < share_start(l, 1); task++) {
+        if (interrupted()) return FD_INTERRUPTED;
+        l->fn(l->arg, task, scratch);
+    }
+    return FD_OK;
+}
+
+/* Wait until every worker has finished, or has seen that it need not. */
+static int await_workers(int code) {
+    if (code != FD_OK) atomic_store(&pool.cancel, 1);
+    spin_until(&pool.pending, 0, pool.spin_ns);
+    pthread_mutex_lock(&pool.lock);
+    while (atomic_load(&pool.pending) > 0) {
+        uint64_t until = now_ns() + POLL_NS;
+        struct timespec deadline = {.tv_sec = (time_t)(until / 1000000000u), .tv_nsec = (long)(until % 1000000000u)};
+        pthread_cond_timedwait(&pool.done, &pool.lock, &deadline);
+        pthread_mutex_unlock(&pool.lock);
+        if (code == FD_OK && interrupted()) {
+            code = FD_INTERRUPTED;
+            atomic_store(&pool.cancel, 1);
+        }
+        pthread_mutex_lock(&pool.lock);
+    }
+    pthread_mutex_unlock(&pool.lock);
+    return code;
+}
+
+/* Run the loop on the pool, which the caller has taken. With fewer threads to be had the result is the same. */
+static int run_on_pool(loop l, void *scratch, size_t bytes) {
+    while (pool.started < l.threads - 1 && start_worker(&workers[pool.started])) pool.started++;
+    if (l.threads > pool.started + 1) l.threads = pool.started + 1;
+    for (int i = 0; i < l.threads - 1; i++)
+        if (!reserve(&workers[i].scratch, bytes)) return FD_NOMEM;
+
+    pool.loop = l;
+    pool.spin_ns = l.threads <= fd_get_num_threads() ? SPIN_NS : 0; /* more threads than processors: make room */
+    atomic_store(&pool.cancel, 0);
+    atomic_store(&pool.pending, l.threads - 1);
+    for (int i = 0; i < l.threads - 1; i++) {
+        pthread_mutex_lock(&workers[i].lock);
+        atomic_store(&workers[i].posted, 1);
+        pthread_cond_signal(&workers[i].wake);
+        pthread_mutex_unlock(&workers[i].lock);
+    }
+    return await_workers(lead(&l, scratch));
+}
+
+static int most_threads(int threads);
+
+int fd_parallel(fd_task fn, void *arg, int64_t tasks, size_t scratch, int threads) {
+    pthread_once(&once, set_up);
+    threads = most_threads(threads);
+    loop l = {.fn = fn, .arg = arg, .tasks = tasks, .threads = tasks < threads ? (int)tasks : threads};
+    arena spare = {0};
+    arena *a = own_arena(&spare);
+    if (!reserve(a, scratch)) return FD_NOMEM;
+    a->busy = 1;
+    int code;
+    if (l.threads > 1 && !atomic_flag_test_and_set(&pool.taken)) {
+        code = run_on_pool(l, a->memory, scratch);
+        atomic_flag_clear(&pool.taken);
+    } else {
+        l.threads = 1;
+        code = lead(&l, a->memory);
+    }
+    a->busy = 0;
+    fd_free(spare.memory);
+    return code;
+}
+
+/* Only the thread that forked lives on in the child. A worker's arena may have been caught half changed: let it go. */
+static void forget_workers(void) {
+    forks++;
+    for (int i = 0; i < pool.started; i++) workers[i].scratch = (arena){0};
+    pool.started = 0;
+    pthread_mutex_init(&pool.lock, NULL);
+    pthread_cond_init(&pool.done, NULL);
+    atomic_store(&pool.pending, 0);
+    atomic_flag_clear(&pool.taken);
+}
+
+static void set_up(void) {
+    const char *fail = getenv("FASTDL_FAIL_ALLOC");
+    if (fail != NULL) atomic_store(&allocations_left, strtol(fail, NULL, 10));
+    pthread_key_create(&arena_key, free_arena);
+    pthread_mutex_init(&pool.lock, NULL);
+    pthread_cond_init(&pool.done, NULL);
+    pthread_atfork(NULL, NULL, forget_workers);
+}
+
+/* ---- how many threads --------------------------------------------------------------------------------------- */
+
+#ifdef __linux__
+
+/* How many processors the quota of one cgroup directory is worth, rounded up; 0 when it has none. */
+static int quota_of(const char *directory, int version) {
+    char path[4200];
+    long long quota = -1, period = -1;
+    snprintf(path, sizeof path, "%s/%s", directory, version == 2 ? "cpu.max" : "cpu.cfs_quota_us");
+    FILE *f = fopen(path, "r");
+    if (f == NULL) return 0;
+    int fields = fscanf(f, "%lld %lld", &quota, &period); /* "max" instead of a number: no limit */
+    fclose(f);
+    if (version == 1) {
+        snprintf(path, sizeof path, "%s/cpu.cfs_period_us", directory);
+        f = fopen(path, "r");
+        if (f == NULL) return 0;
+        fields += fscanf(f, "%lld", &period);
+        fclose(f);
+    }
+    return fields == 2 && quota > 0 && period > 0 ? (int)((quota + period - 1) / period) : 0;
+}
+
+/* The tightest quota on the way from this process's cgroup up to the root; 0 when there is none. In a container the
+ * lower part of the path may not exist, and the root is the container's own. */
+static int cgroup_processors(void) {
+    char line[4096], directory[4160];
+    int least = 0;
+    FILE *f = fopen("/proc/self/cgroup", "r");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) { /* hierarchy:controllers:path */
+        char *controllers = strchr(line, ':');
+        char *path = controllers == NULL ? NULL : strchr(controllers + 1, ':');
+        if (path == NULL) continue;
+        *path++ = '\0';
+        path[strcspn(path, "\n")] = '\0';
+        int version = controllers[1] == '\0' ? 2 : 1;
+        if (version == 1 && strcmp(controllers, ":cpu") != 0 && strncmp(controllers, ":cpu,", 5) != 0 &&
+            strcmp(controllers, ":cpuacct,cpu") != 0)
+            continue;
+        for (char *end = path + strlen(path); end != NULL; end = strrchr(path, '/')) {
+            *end = '\0';
+            snprintf(directory, sizeof directory, "/sys/fs/cgroup%s%s", version == 2 ? "" : "/cpu", path);
+            int quota = quota_of(directory, version);
+            if (quota > 0 && (least == 0 || quota < least)) least = quota;
+        }
+    }
+    if (f != NULL) fclose(f);
+    return least;
+}
+
+static int processors(void) {
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    int quota = cgroup_processors();
+    return quota > 0 && quota < n ? quota : n;
+}
+
+#elif !defined(_WIN32)
+
+static int processors(void) { return (int)sysconf(_SC_NPROCESSORS_ONLN); }
+
+#endif
+
+static atomic_int limit; /* set by fd_set_num_threads; 0: none */
+
+/* FASTDL_NUM_THREADS, or else what this process may use; counted once. */
+static int automatic_threads(void) {
+    static atomic_int counted;
+    int n = atomic_load(&counted);
+    if (n == 0) {
+        const char *wish = getenv("FASTDL_NUM_THREADS");
+        n = wish == NULL ? 0 : (int)strtol(wish, NULL, 10);
+        if (n <= 0) n = processors();
+        n = n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n;
+        atomic_store(&counted, n);
+    }
+    return n;
+}
+
+FD_EXPORT int fd_get_num_threads(void) {
+    int n = atomic_load(&limit);
+    return n > 0 ? n : automatic_threads();
+}
+
+/* Setting the automatic number lifts the limit: that is how threadpoolctl restores what it found. */
+FD_EXPORT void fd_set_num_threads(int threads) {
+    atomic_store(&limit, threads <= 0 || threads == automatic_threads() ? 0 : threads);
+}
+
+/* The threads a call may have: those it asks for, under the limit if there is one. */
+static int most_threads(int threads) {
+    int most = atomic_load(&limit);
+    if (threads <= 0) threads = fd_get_num_threads();
+    if (most > 0 && threads > most) threads = most;
+    return threads > MAX_THREADS ? MAX_THREADS : threads;
+}
+
+int fd_threads_for(int64_t work, int threads) {
+    int most = most_threads(threads);
+    int64_t paid = work / WORK_PER_THREAD;
+    return paid >= most ? most : paid > 1 ? (int)paid : 1;
+}

@@ -1,0 +1,260 @@
+"""The compiled engine: allocates the outputs and calls the kernels. What each primitive means is written in `naive`.
+
+# Design: no arithmetic here. Activations, losses and update rules become numbers, by their order in `shapes`; how many
+# threads a call may use is looked up at the call. Importing this module makes the thread pool known to threadpoolctl,
+# if that is installed, so that it does not matter which of the two a program imports first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import shapes
+from ..config import current
+from . import _native
+from ._native import isa, set_num_threads
+
+if TYPE_CHECKING:
+    from ..shapes import ConvPlan, PoolPlan, UpsamplePlan
+
+__all__ = ["isa", "num_threads", "set_num_threads"]
+
+_ACTIVATION = {name: code for code, name in enumerate(shapes.ACTIVATIONS)}
+_LOSS = {name: code for code, name in enumerate(shapes.LOSSES)}
+_UPDATE = {name: code for code, name in enumerate(shapes.UPDATES)}
+
+
+def num_threads() -> int:
+    """The number of threads that a call made here and now may use."""
+    return _native.num_threads(current().threads)
+
+
+def gemm(
+    a: np.ndarray,
+    b: np.ndarray,
+    bias: np.ndarray | None = None,
+    activation: str = "linear",
+    alpha: float = 0.0,
+    trans_a: bool = False,
+    trans_b: bool = False,
+) -> np.ndarray:
+    k, m = a.shape if trans_a else a.shape[::-1]
+    n = b.shape[0 if trans_b else 1]
+    c = np.empty((m, n), a.dtype)
+    _native.gemm(c, a, b, bias, m, n, k, trans_a, trans_b, _ACTIVATION[activation], alpha, current().threads)
+    return c
+
+
+def conv_fwd(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None,
+    plan: ConvPlan,
+    activation: str = "linear",
+    alpha: float = 0.0,
+) -> np.ndarray:
+    y = np.empty(plan.y_shape, x.dtype)
+    _native.conv_fwd(y, x, w, b, plan, _ACTIVATION[activation], alpha, current().threads)
+    return y
+
+
+def conv_dx(
+    dy: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None,
+    plan: ConvPlan,
+    activation: str = "linear",
+    alpha: float = 0.0,
+) -> np.ndarray:
+    dx = np.empty(plan.x_shape, dy.dtype)
+    _native.conv_dx(dx, dy, w, b, plan, _ACTIVATION[activation], alpha, current().threads)
+    return dx
+
+
+def conv_dw(dy: np.ndarray, x: np.ndarray, plan: ConvPlan) -> np.ndarray:
+    dw = np.empty(plan.w_shape, x.dtype)
+    _native.conv_dw(dw, dy, x, plan, current().threads)
+    return dw
+
+
+def bias_grad(dy: np.ndarray, outer: int, channels: int, inner: int) -> np.ndarray:
+    db = np.empty(channels, dy.dtype)
+    _native.bias_grad(db, dy, outer, channels, inner, current().threads)
+    return db
+
+
+def maxpool_fwd(
+    x: np.ndarray, plan: PoolPlan, want_index: bool = True
+) -> tuple[np.ndarray, np.ndarray | None]:
+    y = np.empty(plan.y_shape, x.dtype)
+    index = np.empty(plan.y_shape, np.uint8 if math.prod(plan.size) <= 256 else np.int32) if want_index else None
+    _native.maxpool_fwd(y, index, x, plan, current().threads)
+    return y, index
+
+
+def maxpool_bwd(dy: np.ndarray, index: np.ndarray, plan: PoolPlan) -> np.ndarray:
+    dx = np.empty(plan.x_shape, dy.dtype)
+    _native.maxpool_bwd(dx, dy, index, plan, current().threads)
+    return dx
+
+
+def avgpool_fwd(x: np.ndarray, plan: PoolPlan) -> np.ndarray:
+    y = np.empty(plan.y_shape, x.dtype)
+    _native.avgpool_fwd(y, x, plan, current().threads)
+    return y
+
+
+def avgpool_bwd(dy: np.ndarray, plan: PoolPlan) -> np.ndarray:
+    dx = np.empty(plan.x_shape, dy.dtype)
+    _native.avgpool_bwd(dx, dy, plan, current().threads)
+    return dx
+
+
+def upsample_fwd(x: np.ndarray, plan: UpsamplePlan) -> np.ndarray:
+    y = np.empty(plan.y_shape, x.dtype)
+    _native.upsample_fwd(y, x, plan, current().threads)
+    return y
+
+
+def upsample_bwd(dy: np.ndarray, plan: UpsamplePlan) -> np.ndarray:
+    dx = np.empty(plan.x_shape, dy.dtype)
+    _native.upsample_bwd(dx, dy, plan, current().threads)
+    return dx
+
+
+def im2col(x: np.ndarray, plan: ConvPlan) -> np.ndarray:
+    cols = np.empty(shapes.columns_shape(plan), x.dtype)
+    _native.im2col(cols, x, plan, current().threads)
+    return cols
+
+
+def col2im(cols: np.ndarray, plan: ConvPlan) -> np.ndarray:
+    dx = np.empty(plan.x_shape, cols.dtype)
+    _native.col2im(dx, cols, plan, current().threads)
+    return dx
+
+
+def act_fwd(x: np.ndarray, kind: str, alpha: float = 0.0) -> np.ndarray:
+    y = np.empty(x.shape, x.dtype)
+    _native.act_fwd(y, x, x.size, _ACTIVATION[kind], alpha, current().threads)
+    return y
+
+
+def act_bwd(dy: np.ndarray, saved: np.ndarray, kind: str, alpha: float = 0.0) -> np.ndarray:
+    dx = np.empty(dy.shape, dy.dtype)
+    _native.act_bwd(dx, dy, saved, dy.size, _ACTIVATION[kind], alpha, current().threads)
+    return dx
+
+
+def prelu_fwd(x: np.ndarray, slope: np.ndarray, outer: int, channels: int, inner: int) -> np.ndarray:
+    y = np.empty(x.shape, x.dtype)
+    _native.prelu_fwd(y, x, slope, outer, channels, inner, current().threads)
+    return y
+
+
+def prelu_bwd(
+    dy: np.ndarray, x: np.ndarray, slope: np.ndarray, outer: int, channels: int, inner: int
+) -> tuple[np.ndarray, np.ndarray]:
+    dx = np.empty(x.shape, x.dtype)
+    dslope = np.empty(slope.shape, slope.dtype)
+    _native.prelu_bwd(dx, dslope, dy, x, slope, outer, channels, inner, current().threads)
+    return dx, dslope
+
+
+def softmax_fwd(x: np.ndarray, outer: int, n: int, inner: int, log: bool = False) -> np.ndarray:
+    y = np.empty(x.shape, x.dtype)
+    _native.softmax_fwd(y, x, outer, n, inner, log, current().threads)
+    return y
+
+
+def softmax_bwd(
+    dy: np.ndarray, y: np.ndarray, outer: int, n: int, inner: int, log: bool = False
+) -> np.ndarray:
+    dx = np.empty(dy.shape, dy.dtype)
+    _native.softmax_bwd(dx, dy, y, outer, n, inner, log, current().threads)
+    return dx
+
+
+def dropout_fwd(x: np.ndarray, noise: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
+    y = np.empty(x.shape, x.dtype)
+    mask = np.empty(x.shape, np.uint8)
+    _native.dropout_fwd(y, mask, x, noise, x.size, rate, current().threads)
+    return y, mask
+
+
+def dropout_bwd(dy: np.ndarray, mask: np.ndarray, rate: float) -> np.ndarray:
+    dx = np.empty(dy.shape, dy.dtype)
+    _native.dropout_bwd(dx, dy, mask, dy.size, rate, current().threads)
+    return dx
+
+
+def softmax_xent_fwd(logits: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rows, n = logits.shape
+    losses = np.empty(rows, logits.dtype)
+    probs = np.empty(logits.shape, logits.dtype)
+    _native.softmax_xent_fwd(losses, probs, logits, *_labels_or_target(target), rows, n, current().threads)
+    return losses, probs
+
+
+def softmax_xent_bwd(probs: np.ndarray, target: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    rows, n = probs.shape
+    dlogits = np.empty(probs.shape, probs.dtype)
+    _native.softmax_xent_bwd(dlogits, probs, *_labels_or_target(target), scale, rows, n, current().threads)
+    return dlogits
+
+
+def _labels_or_target(target: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The two arguments, class numbers and distribution, one of which the kernels expect."""
+    return (target, None) if target.ndim == 1 else (None, target)
+
+
+def loss_fwd(pred: np.ndarray, target: np.ndarray, kind: str, param: float = 0.0) -> np.ndarray:
+    loss = np.empty(pred.shape, pred.dtype)
+    _native.loss_fwd(loss, pred, target, pred.size, _LOSS[kind], param, current().threads)
+    return loss
+
+
+def loss_bwd(pred: np.ndarray, target: np.ndarray, kind: str, param: float = 0.0) -> np.ndarray:
+    dpred = np.empty(pred.shape, pred.dtype)
+    _native.loss_bwd(dpred, pred, target, pred.size, _LOSS[kind], param, current().threads)
+    return dpred
+
+
+def update(
+    kind: str, p: np.ndarray, g: np.ndarray, slots: Sequence[np.ndarray], hyper: tuple[float, ...]
+) -> None:
+    _native.update(p, g, slots, p.size, _UPDATE[kind], hyper, current().threads)
+
+
+def _register_with_threadpoolctl() -> None:
+    """Let ``threadpoolctl.threadpool_limits`` reach the pool, as it reaches a BLAS."""
+    try:
+        from threadpoolctl import LibController, register
+    except ImportError:  # optional, and before version 3.2 not extensible
+        return
+
+    class FastdlController(LibController):
+        user_api = "fastdl"
+        internal_api = "fastdl"
+        filename_prefixes = ("_native",)
+        check_symbols = ("fd_get_num_threads", "fd_set_num_threads")
+
+        def get_num_threads(self) -> int:
+            return self.dynlib.fd_get_num_threads()
+
+        def set_num_threads(self, num_threads: int) -> None:
+            self.dynlib.fd_set_num_threads(num_threads)
+
+        def get_version(self) -> str:
+            from .. import __version__
+
+            return __version__
+
+    register(FastdlController)
+
+
+_register_with_threadpoolctl()
