@@ -63,10 +63,10 @@ class Ops:
 
 PRIMITIVES = tuple(field.name for field in fields(Ops) if field.name not in ("name", "engines"))
 
-_native: ModuleType | None = None
+_compiled: ModuleType | None = None  # not "_native": that name is the extension's
 native_error: str | None = None  # why the compiled engine is missing; None when it is there
 try:
-    _native = import_module(".native", __name__)
+    _compiled = import_module(".native", __name__)
 except ImportError as error:
     native_error = str(error)
 
@@ -83,9 +83,9 @@ def select(name: str = "auto") -> Ops:
         If it is "native" and the compiled engine is missing; the message says why.
     """
     one_of("select", "backend", name, BACKENDS)
-    if name == "native" and _native is None:
+    if name == "native" and _compiled is None:
         raise RuntimeError(f"the native backend is not available: {native_error}")
-    chain = [engine for engine in (ORDER if name == "auto" else (name,)) if engine != "native" or _native]
+    chain = [engine for engine in (ORDER if name == "auto" else (name,)) if engine != "native" or _compiled]
     found: dict[str, Primitive] = {}
     engines: dict[str, str] = {}
     for engine in chain:
@@ -136,8 +136,8 @@ def info() -> Info:
         numpy=np.__version__,
         python=platform.python_version(),
         machine=platform.machine(),
-        cpu=_native.isa() if _native else "not used",
-        threads=_native.num_threads() if _native else 1,
+        cpu=_compiled.isa() if _compiled else "not used",
+        threads=_compiled.num_threads() if _compiled else 1,
         native=f"missing: {native_error}" if native_error else "available",
         backend=settings.backend,
         dtype=settings.dtype,
