@@ -1,6 +1,6 @@
 """A plan's arrays seen with named axes: one loop nest then serves both layouts and 1-d, 2-d and 3-d.
 
-The functions return views: writing to the result writes to the argument, which must be C-contiguous.
+All but `cropped` return views: writing to the result writes to the argument, which must be C-contiguous.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 if TYPE_CHECKING:
-    from ..shapes import ConvPlan
+    from ..shapes import ConvPlan, PoolPlan
 
 
 def volume(x: np.ndarray, layout: str, size: tuple[int, ...]) -> np.ndarray:
@@ -36,6 +36,19 @@ def columns(cols: np.ndarray, plan: ConvPlan) -> np.ndarray:
     return np.moveaxis(cols.reshape(*positions, *plan.kernel, plan.in_channels), -1, 4)
 
 
+def inside(frame: np.ndarray, plan: ConvPlan | PoolPlan) -> np.ndarray:
+    """View the part of a padded x (N, C, D, H, W) that is no padding."""
+    (d, h, w), (depth, height, width) = plan.pad_before, plan.in_size
+    return frame[:, :, d : d + depth, h : h + height, w : w + width]
+
+
+def cropped(frame: np.ndarray, plan: ConvPlan | PoolPlan) -> np.ndarray:
+    """Copy x out of its frame, in the layout and the shape of the person's call."""
+    x = np.empty(plan.x_shape, frame.dtype)
+    volume(x, plan.layout, plan.in_size)[...] = inside(frame, plan)
+    return x
+
+
 def windows(
     x: np.ndarray,
     out_size: tuple[int, ...],
@@ -45,7 +58,7 @@ def windows(
 ) -> np.ndarray:
     """View an already padded x (N, C, D, H, W) as (N, C, OD, OH, OW, KD, KH, KW).
 
-    Windows that overlap share memory; the cells of one tap never do, so adding to ``[..., kd, kh, kw]`` is safe.
+    Windows that overlap share memory; those of one tap never do, so adding to ``[..., kd, kh, kw]`` is safe.
     """
     batch, channel, *space = x.strides
     steps = [step * s for step, s in zip(space, stride)] + [step * d for step, d in zip(space, dilation)]

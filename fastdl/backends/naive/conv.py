@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..views import columns, filters, volume
+from ..views import columns, cropped, filters, inside, volume
 from .pointwise import act_fwd
 
 if TYPE_CHECKING:
@@ -33,24 +33,17 @@ def _products(plan: ConvPlan) -> Iterator[tuple[Index, Index, Index]]:
                 yield (n, first + c, *at), (o, c, *tap), (n, o, *out)
 
 
+def _frame(plan: ConvPlan, dtype: np.dtype) -> np.ndarray:
+    """Zeros of the shape of the padded x: (N, C, D, H, W)."""
+    size = (before + n + after for before, n, after in zip(plan.pad_before, plan.in_size, plan.pad_after))
+    return np.zeros((plan.batch, plan.in_channels, *size), dtype)
+
+
 def _padded(x: np.ndarray, plan: ConvPlan) -> np.ndarray:
     """A copy of x as (N, C, D, H, W) inside its frame of zeros."""
-    frame = list(zip(plan.pad_before, plan.pad_after))
-    return np.pad(volume(x, plan.layout, plan.in_size), [(0, 0), (0, 0), *frame])
-
-
-def _cropped(x_padded: np.ndarray, plan: ConvPlan) -> np.ndarray:
-    """The inverse of `_padded`: drop the frame, return the layout and shape of the person's x."""
-    x = np.zeros(plan.x_shape, x_padded.dtype)
-    inside = tuple(slice(p, p + n) for p, n in zip(plan.pad_before, plan.in_size))
-    volume(x, plan.layout, plan.in_size)[...] = x_padded[(..., *inside)]
-    return x
-
-
-def _frame(plan: ConvPlan) -> tuple[int, ...]:
-    """The shape of the padded x: (N, C, D, H, W)."""
-    size = (before + n + after for before, n, after in zip(plan.pad_before, plan.in_size, plan.pad_after))
-    return (plan.batch, plan.in_channels, *size)
+    frame = _frame(plan, x.dtype)
+    inside(frame, plan)[...] = volume(x, plan.layout, plan.in_size)
+    return frame
 
 
 def conv_fwd(
@@ -83,13 +76,13 @@ def conv_dx(
 
     Run forward it is the transposed convolution, which also adds b (in_channels,) and has an activation.
     """
-    dx5 = np.zeros(_frame(plan), dy.dtype)
+    dx5 = _frame(plan, dy.dtype)
     w5, dy5 = filters(w, plan), volume(dy, plan.layout, plan.out_size)
     for at_x, at_w, at_y in _products(plan):
         dx5[at_x] += dy5[at_y] * w5[at_w]
     if b is not None:
         dx5 += b.reshape(-1, 1, 1, 1)
-    return act_fwd(_cropped(dx5, plan), activation, alpha)
+    return act_fwd(cropped(dx5, plan), activation, alpha)
 
 
 def conv_dw(dy: np.ndarray, x: np.ndarray, plan: ConvPlan) -> np.ndarray:
@@ -113,8 +106,8 @@ def im2col(x: np.ndarray, plan: ConvPlan) -> np.ndarray:
 
 def col2im(cols: np.ndarray, plan: ConvPlan) -> np.ndarray:
     """x[n, c, i·stride + k·dilation − pad] += cols[(n, i), (c, k)]: the transpose of `im2col`."""
-    x5 = np.zeros(_frame(plan), cols.dtype)
+    x5 = _frame(plan, cols.dtype)
     cols8 = columns(cols, plan)
     for at_x, (_, *at_w), (n, _, *out) in _products(plan):
         x5[at_x] += cols8[(n, *out, *at_w)]
-    return _cropped(x5, plan)
+    return cropped(x5, plan)

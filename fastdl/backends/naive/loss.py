@@ -53,7 +53,7 @@ def softmax_xent_fwd(logits: np.ndarray, target: np.ndarray) -> tuple[np.ndarray
             losses[n] = total - row[target[n]]
         else:
             losses[n] = sum(float(t) * (total - float(z)) for t, z in zip(target[n], row))
-    return losses, softmax_fwd(logits, *logits.shape, 1)
+    return losses, softmax_fwd(logits, outer=len(logits), n=logits.shape[1], inner=1)
 
 
 def softmax_xent_bwd(probs: np.ndarray, target: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..views import columns, filters, volume, windows
+from ..views import columns, cropped, filters, inside, volume, windows
 from .pointwise import act_fwd
 
 if TYPE_CHECKING:
@@ -44,25 +44,13 @@ def _frame(plan: ConvPlan, dtype: np.dtype) -> np.ndarray:
     return np.zeros((plan.batch, plan.in_channels, *size), dtype)
 
 
-def _inside(frame: np.ndarray, plan: ConvPlan) -> np.ndarray:
-    """The part of the frame that is x."""
-    return frame[(..., *(slice(p, p + n) for p, n in zip(plan.pad_before, plan.in_size)))]
-
-
 def _padded(x: np.ndarray, plan: ConvPlan) -> np.ndarray:
     x5 = volume(x, plan.layout, plan.in_size)
     if not any(plan.pad_before + plan.pad_after):
         return x5
     frame = _frame(plan, x.dtype)
-    _inside(frame, plan)[...] = x5
+    inside(frame, plan)[...] = x5
     return frame
-
-
-def _cropped(frame: np.ndarray, plan: ConvPlan) -> np.ndarray:
-    """The person's x out of its frame, in their layout and C-contiguous."""
-    x = np.empty(plan.x_shape, frame.dtype)
-    volume(x, plan.layout, plan.in_size)[...] = _inside(frame, plan)
-    return x
 
 
 def _view(x5: np.ndarray, plan: ConvPlan) -> np.ndarray:
@@ -137,7 +125,7 @@ def conv_dx(
         parts = parts.reshape(channels, *plan.kernel, n, *sizes[:3])
         for tap in np.ndindex(plan.kernel):
             target[(..., *tap)] += parts[(slice(None), *tap)].swapaxes(0, 1)
-    dx = _cropped(frame, plan)
+    dx = cropped(frame, plan)
     return _finish(dx, volume(dx, plan.layout, plan.in_size), b, activation, alpha)
 
 
@@ -165,4 +153,4 @@ def col2im(cols: np.ndarray, plan: ConvPlan) -> np.ndarray:
     seen, parts = _view(frame, plan), np.moveaxis(columns(cols, plan), 4, 1)
     for tap in np.ndindex(plan.kernel):
         seen[(..., *tap)] += parts[(..., *tap)]
-    return _cropped(frame, plan)
+    return cropped(frame, plan)

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..views import volume, windows
+from ..views import cropped, inside, volume, windows
 
 if TYPE_CHECKING:
     from ...shapes import PoolPlan, UpsamplePlan
 
 
 def _frame(plan: PoolPlan, fill: float, dtype: np.dtype) -> np.ndarray:
-    """An array of `fill`, (N, C, D, H, W), with room for x, its padding and the overhang of the last windows."""
+    """An array of `fill`, (N, C, D, H, W), with room for x, its padding and what the windows overhang."""
     axes = zip(plan.out_size, plan.stride, plan.size, plan.pad_before, plan.in_size)
     size = (max((o - 1) * s + k, before + n) for o, s, k, before, n in axes)
     return np.full((plan.batch, plan.channels, *size), fill, dtype)
-
-
-def _inside(frame: np.ndarray, plan: PoolPlan) -> np.ndarray:
-    """The part of the frame that is x."""
-    return frame[(..., *(slice(p, p + n) for p, n in zip(plan.pad_before, plan.in_size)))]
 
 
 def _view(frame: np.ndarray, plan: PoolPlan) -> np.ndarray:
@@ -32,20 +28,8 @@ def _view(frame: np.ndarray, plan: PoolPlan) -> np.ndarray:
 
 def _padded(x: np.ndarray, plan: PoolPlan, fill: float) -> np.ndarray:
     frame = _frame(plan, fill, x.dtype)
-    _inside(frame, plan)[...] = volume(x, plan.layout, plan.in_size)
+    inside(frame, plan)[...] = volume(x, plan.layout, plan.in_size)
     return frame
-
-
-def _cropped(frame: np.ndarray, plan: PoolPlan) -> np.ndarray:
-    """The person's x out of its frame, in their layout and C-contiguous."""
-    x = np.empty(plan.x_shape, frame.dtype)
-    volume(x, plan.layout, plan.in_size)[...] = _inside(frame, plan)
-    return x
-
-
-def _outer(d: np.ndarray, h: np.ndarray, w: np.ndarray, combine: np.ufunc) -> np.ndarray:
-    """combine(d[i], h[j], w[k]) as an array (D, H, W)."""
-    return combine(combine(d[:, None, None], h[:, None]), w)
 
 
 def _first_real_tap(plan: PoolPlan) -> np.ndarray:
@@ -53,7 +37,7 @@ def _first_real_tap(plan: PoolPlan) -> np.ndarray:
     firsts = []
     for axis, (o, s, before) in enumerate(zip(plan.out_size, plan.stride, plan.pad_before)):
         firsts.append(np.maximum(before - s * np.arange(o), 0) * math.prod(plan.size[axis + 1 :]))
-    return _outer(*firsts, np.add)
+    return reduce(np.add.outer, firsts)
 
 
 def _divisor(plan: PoolPlan, dtype: np.dtype) -> np.ndarray:
@@ -64,7 +48,7 @@ def _divisor(plan: PoolPlan, dtype: np.dtype) -> np.ndarray:
         low, high = (0, before + n + after) if plan.count_include_pad else (before, before + n)
         start = s * np.arange(o)
         counts.append(np.minimum(start + k, high) - np.maximum(start, low))
-    return _outer(*counts, np.multiply).astype(dtype)
+    return reduce(np.multiply.outer, counts).astype(dtype)
 
 
 def maxpool_fwd(
@@ -101,7 +85,7 @@ def maxpool_bwd(dy: np.ndarray, index: np.ndarray, plan: PoolPlan) -> np.ndarray
     for number, tap in enumerate(np.ndindex(plan.size)):
         target = seen[(..., *tap)]
         np.add(target, dy5, out=target, where=index5 == number)
-    return _cropped(frame, plan)
+    return cropped(frame, plan)
 
 
 def avgpool_fwd(x: np.ndarray, plan: PoolPlan) -> np.ndarray:
@@ -122,7 +106,7 @@ def avgpool_bwd(dy: np.ndarray, plan: PoolPlan) -> np.ndarray:
     share = volume(dy, plan.layout, plan.out_size) / _divisor(plan, dy.dtype)
     for tap in np.ndindex(plan.size):
         seen[(..., *tap)] += share
-    return _cropped(frame, plan)
+    return cropped(frame, plan)
 
 
 def _sources(n: int, scale: int, mode: str) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -160,5 +144,6 @@ def upsample_bwd(dy: np.ndarray, plan: UpsamplePlan) -> np.ndarray:
     rows, cols = _sources(height, scale_h, plan.mode), _sources(width, scale_w, plan.mode)
     for (h, weight_h), (w, weight_w) in product(rows, cols):
         part = dy4 * np.outer(weight_h, weight_w).astype(dy.dtype)
-        np.add.at(dx4, (slice(None), slice(None), h[:, None], w), part)
+        target: Any = np.s_[:, :, h[:, None], w]
+        np.add.at(dx4, target, part)
     return dx
