@@ -1,0 +1,54 @@
+/* bodies.h: every kernel for one (FD_ISA, FD_TYPE), and the row of the dispatch table that names them.
+ * Included by kernels.c under the target pragma of that instruction set; defines nothing that outlives it but
+ * FD(fd_row). */
+
+#include "simd.h"
+#include "vmath.h"
+
+#include "gemm.h"
+
+#include "conv.h"
+#include "conv_dw.h"
+
+#include "pool.h"
+
+#include "rows.h"
+
+#include "loss.h"
+
+#include "update.h"
+
+#define FD_STRING_(name) #name
+#define FD_STRING(name) FD_STRING_(name)
+
+static const fd_kernels FD(fd_row) = {
+    .isa = FD_STRING(FD_ISA_NAME),
+    .gemm = FD(fd_gemm),
+    .conv_fwd = FD(fd_conv_fwd),
+    .conv_dx = FD(fd_conv_dx),
+    .conv_dw = FD(fd_conv_dw),
+    .maxpool_fwd = FD(fd_maxpool_fwd),
+    .maxpool_bwd = FD(fd_maxpool_bwd),
+    .avgpool_fwd = FD(fd_avgpool_fwd),
+    .avgpool_bwd = FD(fd_avgpool_bwd),
+    .upsample_fwd = FD(fd_upsample_fwd),
+    .upsample_bwd = FD(fd_upsample_bwd),
+    .im2col = FD(fd_im2col),
+    .col2im = FD(fd_col2im),
+    .bias_grad = FD(fd_bias_grad),
+    .act_fwd = FD(fd_act_fwd),
+    .act_bwd = FD(fd_act_bwd),
+    .prelu_fwd = FD(fd_prelu_fwd),
+    .prelu_bwd = FD(fd_prelu_bwd),
+    .softmax_fwd = FD(fd_softmax_fwd),
+    .softmax_bwd = FD(fd_softmax_bwd),
+    .dropout_fwd = FD(fd_dropout_fwd),
+    .dropout_bwd = FD(fd_dropout_bwd),
+    .softmax_xent_fwd = FD(fd_softmax_xent_fwd),
+    .softmax_xent_bwd = FD(fd_softmax_xent_bwd),
+    .loss_fwd = FD(fd_loss_fwd),
+    .loss_bwd = FD(fd_loss_bwd),
+    .update = FD(fd_update),
+};
+
+#include "undef.h"

@@ -1,0 +1,258 @@
+/* gemm.h: the micro-kernel that dense and convolution share, and the matrix product around it.
+ *
+ * # Design: as in BLIS, one small kernel with a written contract does all the arithmetic; everything else packs
+ * its operands into the panels that the kernel reads in order, and loops.
+ *   - A panel: up to MR rows, stored [k][MR], filled up with zeros.
+ *   - B panel: up to NR = NV * VL columns, stored [k][NR], likewise.
+ *   - Each output has one accumulator per block of k, k ascending, and blocks are added in ascending order; the
+ *     blocks are a function of k alone, so a row's bits depend neither on the other rows nor on the threads.
+ * Source: Van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality", 2015.
+ */
+
+/* The accumulators of a tile fill the register file: 24 of 32 vector registers, 12 of 16, or 8 of 16 where the
+ * product needs a register of its own before it is added. */
+#if FD_ISA == FD_AVX512 || FD_ISA == FD_NEON
+#define MR 8
+#define NV 3
+#elif FD_ISA == FD_AVX2
+#define MR 4
+#define NV 3
+#else
+#define MR 4
+#define NV 2
+#endif
+#define NR (NV * VL)
+
+#define KC (1536 / TBYTES) /* steps of k a block: a B panel of KC steps stays in the level-2 cache beside A's */
+#define MC (32 * MR)       /* rows, and */
+#define NC (12 * NR)       /* columns, whose panels are packed at a time: 1.3 MB together */
+
+#define FD_INLINE static inline __attribute__((always_inline))
+
+/* acc[i][j] += a[i] * b[j][offset ...] for i < mr, j < nv: one step of k. */
+FD_INLINE void FD(step)(V acc[MR][NV], const T *a, const T *const b[NV], int64_t offset, int mr, int nv) {
+    V column[NV];
+#pragma GCC unroll 4
+    for (int j = 0; j < nv; j++) column[j] = vload(b[j] + offset);
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++) {
+        const V row = vset1(a[i]);
+#pragma GCC unroll 4
+        for (int j = 0; j < nv; j++) acc[i][j] = vfma(row, column[j], acc[i][j]);
+    }
+}
+
+FD_INLINE void FD(clear)(V acc[MR][NV], int mr, int nv) {
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < nv; j++) acc[i][j] = (V){0};
+}
+
+FD_INLINE void FD(spill)(T *tile, V acc[MR][NV], int mr, int nv) {
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < nv; j++) vstore(tile + i * NR + j * VL, acc[i][j]);
+}
+
+/* Call kernel(mr, nv) with constants, the smallest pair that covers `rows` rows and `vectors` vectors. */
+#if NV == 3
+#define FD_WITH_COLUMNS(kernel, mr, vectors) \
+    switch (vectors) {                       \
+    case 1: kernel(mr, 1); break;            \
+    case 2: kernel(mr, 2); break;            \
+    default: kernel(mr, 3);                  \
+    }
+#else
+#define FD_WITH_COLUMNS(kernel, mr, vectors) \
+    if ((vectors) == 1)                      \
+        kernel(mr, 1);                       \
+    else                                     \
+        kernel(mr, 2);
+#endif
+#define FD_WITH_TILE(kernel, rows, vectors)              \
+    do {                                                 \
+        if ((rows) > MR / 2) {                           \
+            FD_WITH_COLUMNS(kernel, MR, vectors)         \
+        } else if ((rows) > 2) {                         \
+            FD_WITH_COLUMNS(kernel, MR / 2, vectors)     \
+        } else if ((rows) == 2) {                        \
+            FD_WITH_COLUMNS(kernel, 2, vectors)          \
+        } else {                                         \
+            FD_WITH_COLUMNS(kernel, 1, vectors)          \
+        }                                                \
+    } while (0)
+
+/* computes  tile[i][j] = sum over p of a[p][i] * b[p][j]
+ * shapes    a (k, MR), b (k, >= vectors * VL), tile (rows, vectors * VL); rows <= MR, vectors <= NV
+ * layout    row-major with pitches MR, ldb and NR
+ * touches   exactly a's first MR and b's first vectors * VL columns
+ * order     one accumulator an output, p ascending
+ * source    BLIS, docs/KernelsHowTo.md (gemm micro-kernel) */
+static void FD(gemm_tile)(T *restrict tile, const T *restrict a, const T *restrict b, int64_t k, int64_t ldb, int rows,
+                          int vectors) {
+    const T *columns[NV];
+    for (int j = 0; j < NV; j++) columns[j] = b + (j < vectors ? j : 0) * VL;
+    V acc[MR][NV];
+#define KERNEL(mr, nv)                                                                          \
+    FD(clear)(acc, mr, nv);                                                                     \
+    for (int64_t p = 0; p < k; p++) FD(step)(acc, a + p * MR, columns, p * ldb, mr, nv); \
+    FD(spill)(tile, acc, mr, nv)
+    FD_WITH_TILE(KERNEL, rows, vectors);
+#undef KERNEL
+}
+
+/* computes  panel[p][r] = src[r * rs + p * cs] for r < rows, and 0 for rows <= r < width
+ * shapes    panel (k, width), one of the strides rs and cs is 1 or both are general
+ * layout    panel row-major
+ * touches   exactly those elements
+ * order     none
+ * source    Van Zee and van de Geijn 2015, section 3 */
+static void FD(pack)(T *restrict panel, const T *restrict src, int64_t rs, int64_t cs, int64_t rows, int64_t k,
+                     int64_t width) {
+    if (rs == 1) {
+        for (int64_t p = 0; p < k; p++, src += cs, panel += width) {
+            int64_t r = 0;
+            for (; r + VL <= rows; r += VL) vstore(panel + r, vload(src + r));
+            if (r < rows) vstore_tail(panel + r, vload_tail(src + r, rows - r), rows - r);
+            for (r = rows; r < width; r++) panel[r] = 0;
+        }
+        return;
+    }
+    for (int64_t first = 0; first < width; first += VL) {
+        const int64_t lanes = width - first < VL ? width - first : VL;
+        int64_t p = 0;
+        for (; cs == 1 && p + VL <= k; p += VL) {
+            V square[VL];
+            for (int64_t r = 0; r < VL; r++)
+                square[r] = first + r < rows && r < lanes ? vload(src + (first + r) * rs + p) : (V){0};
+            vtranspose(square);
+            for (int64_t q = 0; q < VL; q++) vstore_tail(panel + (p + q) * width + first, square[q], lanes);
+        }
+        for (; p < k; p++)
+            for (int64_t r = first; r < first + lanes; r++)
+                panel[p * width + r] = r < rows ? src[r * rs + p * cs] : (T)0;
+    }
+}
+
+/* row[j] = act(row[j] + bias), or with bias[j] where the bias varies along the row (bias may be NULL). */
+static void FD(finish_row)(T *row, const T *bias, int bias_varies, int64_t n, int act, T alpha) {
+    if (bias != NULL) {
+        int64_t j = 0;
+        for (; j + VL <= n; j += VL) vstore(row + j, vload(row + j) + (bias_varies ? vload(bias + j) : vset1(*bias)));
+        for (; j < n; j++) row[j] += bias_varies ? bias[j] : *bias;
+    }
+    if (act != FD_LINEAR) FD(act_row)(row, row, n, act, alpha);
+}
+
+/* Everything that the tasks of one product share; block_* and count_* describe the block packed at the moment. */
+typedef struct {
+    T *c;
+    const T *a, *b, *bias;
+    int64_t n;                                  /* also the row pitch of c */
+    int64_t a_rs, a_cs, b_rs, b_cs;             /* op(a)[i][p] = a[i * a_rs + p * a_cs], op(b) likewise */
+    int64_t row, rows, column, columns, step, steps; /* first and count, of c's rows and columns and of k */
+    int64_t row_panels, column_panels, chunk;   /* panels in the block; row panels a task */
+    int first, last, act, pack_b;
+    T alpha;
+    T *a_panels, *b_panels;
+} FD(gemm_block);
+
+static void FD(gemm_pack_task)(void *arg, int64_t task, void *scratch) {
+    (void)scratch;
+    const FD(gemm_block) *g = arg;
+    if (task < g->row_panels) {
+        const int64_t row = task * MR, rows = g->rows - row < MR ? g->rows - row : MR;
+        FD(pack)(g->a_panels + row * g->steps, g->a + (g->row + row) * g->a_rs + g->step * g->a_cs, g->a_rs, g->a_cs,
+                 rows, g->steps, MR);
+    } else {
+        const int64_t column = (task - g->row_panels) * NR;
+        const int64_t columns = g->columns - column < NR ? g->columns - column : NR;
+        if (!g->pack_b && columns == NR) return;
+        FD(pack)(g->b_panels + column * g->steps, g->b + g->step * g->b_rs + (g->column + column) * g->b_cs, g->b_cs,
+                 g->b_rs, columns, g->steps, NR);
+    }
+}
+
+static void FD(gemm_task)(void *arg, int64_t task, void *scratch) {
+    (void)scratch;
+    const FD(gemm_block) *g = arg;
+    const int64_t chunks = (g->row_panels + g->chunk - 1) / g->chunk;
+    const int64_t column = task / chunks * NR, first = task % chunks * g->chunk;
+    const int64_t columns = g->columns - column < NR ? g->columns - column : NR;
+    const int64_t past = first + g->chunk < g->row_panels ? first + g->chunk : g->row_panels;
+    /* With few rows a packed element would be used once or twice: read b in place where no vector leaves it. */
+    const int in_place = !g->pack_b && columns == NR;
+    const T *b = in_place ? g->b + g->step * g->b_rs + g->column + column : g->b_panels + column * g->steps;
+    T tile[MR * NR] __attribute__((aligned(64)));
+    for (int64_t panel = first; panel < past; panel++) {
+        const int64_t rows = g->rows - panel * MR < MR ? g->rows - panel * MR : MR;
+        FD(gemm_tile)(tile, g->a_panels + panel * MR * g->steps, b, g->steps, in_place ? g->b_rs : NR, (int)rows,
+                      (int)((columns + VL - 1) / VL));
+        for (int64_t i = 0; i < rows; i++) {
+            T *c = g->c + (g->row + panel * MR + i) * g->n + g->column + column;
+            const T *row = tile + i * NR;
+            int64_t j = 0;
+            for (; j + VL <= columns; j += VL) vstore(c + j, g->first ? vload(row + j) : vload(c + j) + vload(row + j));
+            for (; j < columns; j++) c[j] = g->first ? row[j] : c[j] + row[j];
+            if (g->last)
+                FD(finish_row)(c, g->bias == NULL ? NULL : g->bias + g->column + column, 1, columns, g->act, g->alpha);
+        }
+    }
+}
+
+/* Few enough row panels a task that 16 tasks exist, where the block is large enough for that. */
+static int64_t FD(gemm_chunk)(int64_t row_panels, int64_t column_panels) {
+    int64_t chunk = row_panels;
+    while (chunk > 1 && (row_panels + chunk - 1) / chunk * column_panels < 16) chunk = (chunk + 1) / 2;
+    return chunk;
+}
+
+/* computes  c = act(op(a) op(b) + bias)
+ * shapes    c (m, n), op(a) (m, k), op(b) (k, n), bias (n) or NULL
+ * layout    row-major; trans_a: a is (k, m), trans_b: b is (n, k)
+ * touches   every element once or more; 1.3 MB of packed panels at most
+ * order     see the file's head
+ * source    Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008 */
+static int FD(fd_gemm)(void *c, const void *a, const void *b, const void *bias, int64_t m, int64_t n, int64_t k,
+                       int trans_a, int trans_b, int act, double alpha, int threads) {
+    if (m == 0 || n == 0) return FD_OK;
+    FD(gemm_block) g = {.c = c, .a = a, .b = b, .bias = bias, .n = n, .act = act, .alpha = (T)alpha};
+    g.a_rs = trans_a ? 1 : k;
+    g.a_cs = trans_a ? m : 1;
+    g.b_rs = trans_b ? 1 : n;
+    g.b_cs = trans_b ? k : 1;
+    g.pack_b = trans_b || m > MR;
+    const int64_t blocks = k == 0 ? 1 : (k + KC - 1) / KC, kc = (k + blocks - 1) / blocks;
+    const int64_t mc = m < MC ? (m + MR - 1) / MR * MR : MC, nc = n < NC ? (n + NR - 1) / NR * NR : NC;
+    threads = fd_threads_for(m * n / VL * k, threads);
+    T *panels = fd_alloc((size_t)((mc + nc) * kc + 1) * sizeof(T));
+    if (panels == NULL) return FD_NOMEM;
+    g.a_panels = panels;
+    g.b_panels = panels + mc * kc;
+
+    int rc = FD_OK;
+    for (g.column = 0; g.column < n && rc == FD_OK; g.column += nc) {
+        g.columns = n - g.column < nc ? n - g.column : nc;
+        g.column_panels = (g.columns + NR - 1) / NR;
+        for (int64_t block = 0; block < blocks && rc == FD_OK; block++) {
+            g.step = block * kc;
+            g.steps = k - g.step < kc ? k - g.step : kc;
+            g.first = block == 0;
+            g.last = block == blocks - 1;
+            for (g.row = 0; g.row < m && rc == FD_OK; g.row += mc) {
+                g.rows = m - g.row < mc ? m - g.row : mc;
+                g.row_panels = (g.rows + MR - 1) / MR;
+                g.chunk = FD(gemm_chunk)(g.row_panels, g.column_panels);
+                const int64_t b_panels = g.row > 0 ? 0 : g.column_panels;
+                rc = fd_parallel(FD(gemm_pack_task), &g, g.row_panels + b_panels, 0, threads);
+                if (rc != FD_OK) break;
+                const int64_t tasks = (g.row_panels + g.chunk - 1) / g.chunk * g.column_panels;
+                rc = fd_parallel(FD(gemm_task), &g, tasks, 0, threads);
+            }
+        }
+    }
+    fd_free(panels);
+    return rc;
+}
