@@ -69,9 +69,7 @@ def pads(op: str, padding: Padding, in_size: Shape, extent: Shape, stride: Shape
         one_of(op, "padding", padding, ("same", "valid"))
         if padding == "valid":
             return (0,) * ndim, (0,) * ndim
-        total = [
-            max((-(-n // s) - 1) * s + e - n, 0) for n, e, s in zip(in_size, extent, stride)
-        ]
+        total = [max((-(-n // s) - 1) * s + e - n, 0) for n, e, s in zip(in_size, extent, stride)]
         return tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)
     entries: Any = padding if is_sequence(padding) else (padding,) * ndim
     if len(entries) != ndim or any(is_sequence(entry) and len(entry) != 2 for entry in entries):

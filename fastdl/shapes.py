@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache, wraps
 from typing import Any, NoReturn, TypeVar
 
-from .checks import Ints, Padding, Shape, check_bytes, integer, one_of, per_axis, shape
+from .checks import Ints, Padding, Shape, axis_index, check_bytes, integer, one_of, per_axis, shape
 from .geometry import Triple, channel_axis, join_x, pads, reach, split_w, split_x, triple, windows
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -120,6 +120,15 @@ class LinearPlan:
     out_features: int
     x_shape: Shape
     y_shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class AxisPlan:
+    """One axis singled out: `split` is (outer, size, inner), the shape with the other axes merged."""
+
+    shape: Shape
+    size: int
+    split: Triple
 
 
 def _cached(make: Callable[..., _Plan]) -> Callable[..., _Plan]:
@@ -397,6 +406,19 @@ def linear_plan(op: str, x_shape: Shape, w_shape: Shape, b_shape: Shape | None) 
         out_features=out_features,
         x_shape=x_shape,
         y_shape=y_shape,
+    )
+
+
+@_cached
+def axis_plan(op: str, x_shape: Shape, axis: int) -> AxisPlan:
+    """Plan an operation along one axis of x, or with one parameter an entry of that axis."""
+    index = axis_index(op, axis, x_shape)
+    size = x_shape[index]
+    check_bytes(op, "x", x_shape)
+    return AxisPlan(
+        shape=x_shape,
+        size=size,
+        split=(math.prod(x_shape[:index]), size, math.prod(x_shape[index + 1 :])),
     )
 
 

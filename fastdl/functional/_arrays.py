@@ -9,6 +9,7 @@ going to be refused.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -25,6 +26,16 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 FLOAT16 = np.dtype(np.float16)
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class LinearMapContext:
+    """The ctx of a map that is linear in its one argument: its gradient needs the plan and no array."""
+
+    op: str
+    ops: Ops
+    plan: Any
+    dtype: np.dtype[Any]
 
 
 def engine() -> Ops:
@@ -102,10 +113,13 @@ def one_float(op: str, x: ArrayLike) -> tuple[Array, np.dtype[Any]]:
     return (arrays if ready else canonical(arrays, dtype))[0], dtype
 
 
-def gradient(op: str, dy: ArrayLike, y_shape: Shape, dtype: np.dtype[Any]) -> Array:
+def gradient(
+    op: str, dy: ArrayLike, y_shape: Shape, dtype: np.dtype[Any], name: str = "dy", of: str = "y"
+) -> Array:
     """Return the gradient that came back, canonical; it must have the shape of what went out."""
-    arrays, came, ready = floats(f"{op}_backward", "dy", dy)
-    same_shape(f"{op}_backward", "dy", arrays[0].shape, y_shape, "y")
+    op = f"{op}_backward"
+    arrays, came, ready = floats(op, name, dy)
+    same_shape(op, name, arrays[0].shape, y_shape, of)
     return (arrays if ready and came is dtype else canonical(arrays, dtype))[0]
 
 

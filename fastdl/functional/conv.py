@@ -26,6 +26,18 @@ from ._arrays import Array, canonical, engine, floats, restored
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+__all__ = [
+    "conv1d",
+    "conv1d_backward",
+    "conv1d_forward",
+    "conv2d",
+    "conv2d_backward",
+    "conv2d_forward",
+    "conv3d",
+    "conv3d_backward",
+    "conv3d_forward",
+]
+
 
 def conv2d(
     x: ArrayLike,
@@ -95,11 +107,8 @@ def conv2d(
            [-1., -1.],
            [-1., -1.]])
     """
-    call = _call(
-        "conv2d", 2, x, w, b, activation,
-        stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout,
-    )
-    return output(call)
+    geometry = (stride, padding, dilation, groups, layout)
+    return output(_call("conv2d", 2, x, w, b, activation, geometry))
 
 
 def conv2d_forward(
@@ -118,11 +127,8 @@ def conv2d_forward(
 
     The ctx holds x, w and y themselves: they must not be written to before the backward.
     """
-    call = _call(
-        "conv2d", 2, x, w, b, activation,
-        stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout,
-    )
-    return output_and_ctx(call)
+    geometry = (stride, padding, dilation, groups, layout)
+    return output_and_ctx(_call("conv2d", 2, x, w, b, activation, geometry))
 
 
 def conv2d_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS) -> Gradients:
@@ -181,11 +187,8 @@ def conv1d(
     >>> F.conv1d(np.array([[[1.0, 2.0, 4.0]]]), np.array([[[0.5, 0.5]]]))
     array([[[1.5, 3. ]]])
     """
-    call = _call(
-        "conv1d", 1, x, w, b, activation,
-        stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout,
-    )
-    return output(call)
+    geometry = (stride, padding, dilation, groups, layout)
+    return output(_call("conv1d", 1, x, w, b, activation, geometry))
 
 
 def conv1d_forward(
@@ -201,11 +204,8 @@ def conv1d_forward(
     layout: str = "NCHW",
 ) -> tuple[Array, AffineContext]:
     """Return what `conv1d` returns, and the ctx that `conv1d_backward` takes."""
-    call = _call(
-        "conv1d", 1, x, w, b, activation,
-        stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout,
-    )
-    return output_and_ctx(call)
+    geometry = (stride, padding, dilation, groups, layout)
+    return output_and_ctx(_call("conv1d", 1, x, w, b, activation, geometry))
 
 
 def conv1d_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS) -> Gradients:
@@ -238,11 +238,8 @@ def conv3d(
     >>> F.conv3d(np.ones((1, 1, 2, 2, 2)), np.ones((1, 1, 2, 2, 2))).ravel()
     array([8.])
     """
-    call = _call(
-        "conv3d", 3, x, w, b, activation,
-        stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout,
-    )
-    return output(call)
+    geometry = (stride, padding, dilation, groups, layout)
+    return output(_call("conv3d", 3, x, w, b, activation, geometry))
 
 
 def conv3d_forward(
@@ -258,11 +255,8 @@ def conv3d_forward(
     layout: str = "NCHW",
 ) -> tuple[Array, AffineContext]:
     """Return what `conv3d` returns, and the ctx that `conv3d_backward` takes."""
-    call = _call(
-        "conv3d", 3, x, w, b, activation,
-        stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout,
-    )
-    return output_and_ctx(call)
+    geometry = (stride, padding, dilation, groups, layout)
+    return output_and_ctx(_call("conv3d", 3, x, w, b, activation, geometry))
 
 
 def conv3d_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS) -> Gradients:
@@ -270,10 +264,24 @@ def conv3d_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = 
     return _backward("conv3d", dy, ctx, needs)
 
 
-def _call(op: str, ndim: int, x: Any, w: Any, b: Any, activation: str | None, **geometry: Any) -> AffineCall:
+def _call(
+    op: str, ndim: int, x: Any, w: Any, b: Any, activation: str | None, geometry: tuple[Any, ...]
+) -> AffineCall:
     kind, alpha = activation_of(op, activation)
     (x, w, b), dtype, ready = floats(op, "x w b", x, w, b)
-    plan = conv_plan(op, x.shape, w.shape, None if b is None else b.shape, ndim=ndim, **geometry)
+    stride, padding, dilation, groups, layout = geometry
+    plan = conv_plan(
+        op,
+        x.shape,
+        w.shape,
+        None if b is None else b.shape,
+        ndim=ndim,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        layout=layout,
+    )
     if not ready:
         x, w, b = canonical((x, w, b), dtype)
     ops = engine()

@@ -26,6 +26,18 @@ from ._arrays import Array, canonical, engine, floats, restored
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+__all__ = [
+    "conv_transpose1d",
+    "conv_transpose1d_backward",
+    "conv_transpose1d_forward",
+    "conv_transpose2d",
+    "conv_transpose2d_backward",
+    "conv_transpose2d_forward",
+    "conv_transpose3d",
+    "conv_transpose3d_backward",
+    "conv_transpose3d_forward",
+]
+
 
 def conv_transpose2d(
     x: ArrayLike,
@@ -96,12 +108,8 @@ def conv_transpose2d(
     array([[1., 1., 2., 2.],
            [3., 3., 4., 4.]])
     """
-    call = _call(
-        "conv_transpose2d", 2, x, w, b, activation,
-        stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups,
-        layout=layout,
-    )
-    return output(call)
+    geometry = (stride, padding, output_padding, dilation, groups, layout)
+    return output(_call("conv_transpose2d", 2, x, w, b, activation, geometry))
 
 
 def conv_transpose2d_forward(
@@ -121,12 +129,8 @@ def conv_transpose2d_forward(
 
     The ctx holds x, w and y themselves: they must not be written to before the backward.
     """
-    call = _call(
-        "conv_transpose2d", 2, x, w, b, activation,
-        stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups,
-        layout=layout,
-    )
-    return output_and_ctx(call)
+    geometry = (stride, padding, output_padding, dilation, groups, layout)
+    return output_and_ctx(_call("conv_transpose2d", 2, x, w, b, activation, geometry))
 
 
 def conv_transpose2d_backward(
@@ -168,12 +172,8 @@ def conv_transpose1d(
     w (KW, O / groups, I) and ``layout="NHWC"``. The other arguments and errors are those of
     `conv_transpose2d`.
     """
-    call = _call(
-        "conv_transpose1d", 1, x, w, b, activation,
-        stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups,
-        layout=layout,
-    )
-    return output(call)
+    geometry = (stride, padding, output_padding, dilation, groups, layout)
+    return output(_call("conv_transpose1d", 1, x, w, b, activation, geometry))
 
 
 def conv_transpose1d_forward(
@@ -190,12 +190,8 @@ def conv_transpose1d_forward(
     layout: str = "NCHW",
 ) -> tuple[Array, AffineContext]:
     """Return what `conv_transpose1d` returns, and the ctx that `conv_transpose1d_backward` takes."""
-    call = _call(
-        "conv_transpose1d", 1, x, w, b, activation,
-        stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups,
-        layout=layout,
-    )
-    return output_and_ctx(call)
+    geometry = (stride, padding, output_padding, dilation, groups, layout)
+    return output_and_ctx(_call("conv_transpose1d", 1, x, w, b, activation, geometry))
 
 
 def conv_transpose1d_backward(
@@ -224,12 +220,8 @@ def conv_transpose3d(
     with w (KD, KH, KW, O / groups, I) and ``layout="NHWC"``. The other arguments and errors are those
     of `conv_transpose2d`.
     """
-    call = _call(
-        "conv_transpose3d", 3, x, w, b, activation,
-        stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups,
-        layout=layout,
-    )
-    return output(call)
+    geometry = (stride, padding, output_padding, dilation, groups, layout)
+    return output(_call("conv_transpose3d", 3, x, w, b, activation, geometry))
 
 
 def conv_transpose3d_forward(
@@ -246,12 +238,8 @@ def conv_transpose3d_forward(
     layout: str = "NCHW",
 ) -> tuple[Array, AffineContext]:
     """Return what `conv_transpose3d` returns, and the ctx that `conv_transpose3d_backward` takes."""
-    call = _call(
-        "conv_transpose3d", 3, x, w, b, activation,
-        stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups,
-        layout=layout,
-    )
-    return output_and_ctx(call)
+    geometry = (stride, padding, output_padding, dilation, groups, layout)
+    return output_and_ctx(_call("conv_transpose3d", 3, x, w, b, activation, geometry))
 
 
 def conv_transpose3d_backward(
@@ -261,10 +249,25 @@ def conv_transpose3d_backward(
     return _backward("conv_transpose3d", dy, ctx, needs)
 
 
-def _call(op: str, ndim: int, x: Any, w: Any, b: Any, activation: str | None, **geometry: Any) -> AffineCall:
+def _call(
+    op: str, ndim: int, x: Any, w: Any, b: Any, activation: str | None, geometry: tuple[Any, ...]
+) -> AffineCall:
     kind, alpha = activation_of(op, activation)
     (x, w, b), dtype, ready = floats(op, "x w b", x, w, b)
-    plan = conv_transpose_plan(op, x.shape, w.shape, None if b is None else b.shape, ndim=ndim, **geometry)
+    stride, padding, output_padding, dilation, groups, layout = geometry
+    plan = conv_transpose_plan(
+        op,
+        x.shape,
+        w.shape,
+        None if b is None else b.shape,
+        ndim=ndim,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        dilation=dilation,
+        groups=groups,
+        layout=layout,
+    )
     if not ready:
         x, w, b = canonical((x, w, b), dtype)
     ops = engine()

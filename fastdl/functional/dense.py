@@ -21,6 +21,12 @@ from ._arrays import Array, canonical, engine, floats, restored
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+__all__ = [
+    "linear",
+    "linear_backward",
+    "linear_forward",
+]
+
 
 def linear(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, *, activation: str | None = None) -> Array:
     """Return y = activation(x·w + b).

@@ -1,0 +1,111 @@
+"""What the poolings share: one window that slides, or one that covers everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..backends import Ops
+from ..checks import Ints, Padding, Shape
+from ..shapes import PoolPlan, pool_plan
+from ._arrays import Array, canonical, check_ctx, engine, floats, gradient, restored
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+class PoolCall(NamedTuple):
+    """One call whose arguments are checked."""
+
+    op: str
+    ops: Ops
+    plan: PoolPlan
+    dtype: np.dtype[Any]
+    y_shape: Shape  # the plan's, or (N, C) when pooling globally
+
+
+@dataclass(frozen=True, slots=True)
+class PoolContext:
+    """What a backward needs of its forward: the call, and for a maximum which cell it came from."""
+
+    call: PoolCall
+    index: Array | None = None
+
+    @property
+    def op(self) -> str:
+        return self.call.op
+
+    @property
+    def ops(self) -> Ops:
+        return self.call.ops
+
+    @property
+    def plan(self) -> PoolPlan:
+        return self.call.plan
+
+
+def window_call(
+    op: str,
+    ndim: int,
+    x: Any,
+    size: Ints,
+    stride: Ints | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    layout: str = "NCHW",
+    count_include_pad: bool = False,
+) -> tuple[Array, PoolCall]:
+    """Check a pooling in windows; return x, canonical, and the call."""
+    (x,), dtype, ready = floats(op, "x", x)
+    plan = pool_plan(
+        op,
+        x.shape,
+        size,
+        ndim=ndim,
+        stride=stride,
+        padding=padding,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+        layout=layout,
+    )
+    if not ready:
+        (x,) = canonical((x,), dtype)
+    return x, PoolCall(op, engine(), plan, dtype, plan.y_shape)
+
+
+def global_call(op: str, ndim: int, x: Any, layout: str) -> tuple[Array, PoolCall]:
+    """Check a pooling in one window as large as x."""
+    shape = np.shape(x)
+    size = shape[1:-1] if layout == "NHWC" else shape[2:]
+    x, call = window_call(op, ndim, x, size, layout=layout)
+    return x, call._replace(y_shape=(call.plan.batch, call.plan.channels))
+
+
+def maximum(x: Array, call: PoolCall) -> Array:
+    y, _ = call.ops.maxpool_fwd(x, call.plan, want_index=False)
+    return restored(y.reshape(call.y_shape), call.dtype)
+
+
+def maximum_and_ctx(x: Array, call: PoolCall) -> tuple[Array, PoolContext]:
+    y, index = call.ops.maxpool_fwd(x, call.plan)
+    return restored(y.reshape(call.y_shape), call.dtype), PoolContext(call, index)
+
+
+def average(x: Array, call: PoolCall) -> Array:
+    return restored(call.ops.avgpool_fwd(x, call.plan).reshape(call.y_shape), call.dtype)
+
+
+def average_and_ctx(x: Array, call: PoolCall) -> tuple[Array, PoolContext]:
+    return average(x, call), PoolContext(call)
+
+
+def gradient_of_pool(op: str, dy: ArrayLike, ctx: PoolContext) -> Array:
+    """Return dx: each dy goes to the cell it came from, or in equal parts to its window."""
+    check_ctx(op, ctx)
+    call, plan = ctx.call, ctx.plan
+    dy = gradient(op, dy, call.y_shape, call.dtype).reshape(plan.y_shape)
+    if ctx.index is None:
+        return restored(call.ops.avgpool_bwd(dy, plan), call.dtype)
+    return restored(call.ops.maxpool_bwd(dy, ctx.index, plan), call.dtype)
