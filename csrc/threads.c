@@ -35,12 +35,6 @@ enum { MAX_THREADS = 256, CACHE_LINE = 64, STACK_BYTES = 1 << 20 };
 #define POLL_NS 50000000u     /* a quarter of the 200 ms in which Ctrl-C must be answered */
 #define WORK_PER_THREAD 50000 /* vector operations, 15 us: what waking a sleeping worker costs */
 
-#ifdef _WIN32
-#define FD_EXPORT __declspec(dllexport)
-#else
-#define FD_EXPORT __attribute__((visibility("default"))) /* for threadpoolctl, which looks symbols up by name */
-#endif
-
 /* ---- memory ------------------------------------------------------------------------------------------------- */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -194,14 +188,26 @@ static void *work(void *p) {
     return NULL;
 }
 
+#ifdef _WIN32
+
+static DWORD WINAPI work_win32(void *w) {
+    work(w);
+    return 0;
+}
+
+static int start_thread(worker *w) {
+    HANDLE thread = CreateThread(NULL, STACK_BYTES, work_win32, w, 0, NULL);
+    if (thread != NULL) CloseHandle(thread);
+    return thread != NULL;
+}
+
+#else
+
 /* Workers take no signals: those are for the threads that the interpreter knows. */
-static int start_worker(worker *w) {
+static int start_thread(worker *w) {
     pthread_attr_t attributes;
     pthread_t id;
     sigset_t all, before;
-    pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->wake, NULL);
-    atomic_store(&w->posted, 0);
     if (pthread_attr_init(&attributes) != 0) return 0;
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
@@ -211,6 +217,15 @@ static int start_worker(worker *w) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     return !failed;
+}
+
+#endif
+
+static int start_worker(worker *w) {
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->wake, NULL);
+    atomic_store(&w->posted, 0);
+    return start_thread(w);
 }
 
 /* The caller's share, with a look at the signals before each task. */
@@ -362,11 +377,20 @@ static int processors(void) {
     return quota > 0 && quota < n ? quota : n;
 }
 
-#elif !defined(_WIN32)
+#elif defined(_WIN32)
+
+static int processors(void) {
+    DWORD_PTR mine, all;
+    return GetProcessAffinityMask(GetCurrentProcess(), &mine, &all) ? __builtin_popcountll(mine) : 1;
+}
+
+#else
 
 static int processors(void) { return (int)sysconf(_SC_NPROCESSORS_ONLN); }
 
 #endif
+
+#define FD_EXPORT __attribute__((visibility("default"))) /* threadpoolctl looks these two up by name */
 
 static atomic_int limit; /* set by fd_set_num_threads; 0: none */
 

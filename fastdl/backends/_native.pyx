@@ -1,14 +1,12 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, embedsignature=False
-# cython: show_performance_hints=False
 """The compiled kernels: pointers out of arrays, the GIL released, error codes into exceptions. No arithmetic."""
 
 # Design:
 # (a) Arrays come through the buffer protocol, so that NumPy's headers are not needed to build. A buffer is given back
-#     as soon as its address is known: the caller's reference keeps the memory alive, and nobody can resize an array
-#     that is referenced. Asking for a plain buffer also makes NumPy refuse an array that is not C-contiguous.
+#     as soon as its address is known: the caller's reference keeps the memory alive, and ndarray.resize refuses an
+#     array with references. Asking for a plain buffer also makes NumPy refuse an array that is not C-contiguous.
 # (b) The size of one element of the first output picks the row of kernels, float32 or float64.
 # (c) Sizes are not compared with arrays: shapes.py made both. None stands for a NULL pointer.
-# (d) A plan is unpacked at each call. That costs about as much as finding it in a cache would, and keeps no state.
+# (d) A plan is unpacked at each call: that takes a tenth of a microsecond, and there is no cache to keep right.
 # (e) Signals are checked by the calling thread from within the loop in threads.c; an exception that a signal handler
 #     raised stays pending until the kernel has returned.
 

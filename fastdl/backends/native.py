@@ -1,8 +1,9 @@
-"""The compiled engine: allocates the outputs and calls the kernels. What each primitive means is written in `naive`.
+"""The compiled engine: allocates the outputs and calls the kernels. `naive` says what each name means.
 
-# Design: no arithmetic here. Activations, losses and update rules become numbers, by their order in `shapes`; how many
-# threads a call may use is looked up at the call. Importing this module makes the thread pool known to threadpoolctl,
-# if that is installed, so that it does not matter which of the two a program imports first.
+# Design: no arithmetic here. Activations, losses and update rules become numbers, by their order in
+# `shapes`; how many threads a call may use is looked up at the call. Importing this module makes the
+# thread pool known to threadpoolctl, if that is installed, so that it does not matter which of the
+# two a program imports first.
 """
 
 from __future__ import annotations
@@ -15,13 +16,19 @@ import numpy as np
 
 from .. import shapes
 from ..config import current
+
+try:
+    from ._native import isa as isa
+    from ._native import set_num_threads as set_num_threads
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "fastdl is installed without its compiled extension, fastdl.backends._native: either it was left out "
+        "(FASTDL_NO_EXT=1) or no C compiler could build it (pip install -v shows why)"
+    ) from error
 from . import _native
-from ._native import isa, set_num_threads
 
 if TYPE_CHECKING:
     from ..shapes import ConvPlan, PoolPlan, UpsamplePlan
-
-__all__ = ["isa", "num_threads", "set_num_threads"]
 
 _ACTIVATION = {name: code for code, name in enumerate(shapes.ACTIVATIONS)}
 _LOSS = {name: code for code, name in enumerate(shapes.LOSSES)}
@@ -91,7 +98,9 @@ def maxpool_fwd(
     x: np.ndarray, plan: PoolPlan, want_index: bool = True
 ) -> tuple[np.ndarray, np.ndarray | None]:
     y = np.empty(plan.y_shape, x.dtype)
-    index = np.empty(plan.y_shape, np.uint8 if math.prod(plan.size) <= 256 else np.int32) if want_index else None
+    index = None
+    if want_index:
+        index = np.empty(plan.y_shape, np.uint8 if math.prod(plan.size) <= 256 else np.int32)
     _native.maxpool_fwd(y, index, x, plan, current().threads)
     return y, index
 

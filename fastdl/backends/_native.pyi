@@ -1,0 +1,124 @@
+"""The compiled kernels: outputs first, then inputs, then sizes. Arrays are C-contiguous."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..shapes import ConvPlan, PoolPlan, UpsamplePlan
+
+def isa() -> str: ...
+def num_threads(threads: int) -> int: ...
+def set_num_threads(threads: int) -> None: ...
+def gemm(
+    c: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    bias: np.ndarray | None,
+    m: int,
+    n: int,
+    k: int,
+    trans_a: bool,
+    trans_b: bool,
+    act: int,
+    alpha: float,
+    threads: int,
+) -> None: ...
+def conv_fwd(
+    y: np.ndarray,
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None,
+    plan: ConvPlan,
+    act: int,
+    alpha: float,
+    threads: int,
+) -> None: ...
+def conv_dx(
+    dx: np.ndarray,
+    dy: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None,
+    plan: ConvPlan,
+    act: int,
+    alpha: float,
+    threads: int,
+) -> None: ...
+def conv_dw(dw: np.ndarray, dy: np.ndarray, x: np.ndarray, plan: ConvPlan, threads: int) -> None: ...
+def maxpool_fwd(
+    y: np.ndarray, index: np.ndarray | None, x: np.ndarray, plan: PoolPlan, threads: int
+) -> None: ...
+def maxpool_bwd(dx: np.ndarray, dy: np.ndarray, index: np.ndarray, plan: PoolPlan, threads: int) -> None: ...
+def avgpool_fwd(y: np.ndarray, x: np.ndarray, plan: PoolPlan, threads: int) -> None: ...
+def avgpool_bwd(dx: np.ndarray, dy: np.ndarray, plan: PoolPlan, threads: int) -> None: ...
+def upsample_fwd(y: np.ndarray, x: np.ndarray, plan: UpsamplePlan, threads: int) -> None: ...
+def upsample_bwd(dx: np.ndarray, dy: np.ndarray, plan: UpsamplePlan, threads: int) -> None: ...
+def im2col(cols: np.ndarray, x: np.ndarray, plan: ConvPlan, threads: int) -> None: ...
+def col2im(dx: np.ndarray, cols: np.ndarray, plan: ConvPlan, threads: int) -> None: ...
+def bias_grad(
+    db: np.ndarray, dy: np.ndarray, outer: int, channels: int, inner: int, threads: int
+) -> None: ...
+def act_fwd(y: np.ndarray, x: np.ndarray, n: int, act: int, alpha: float, threads: int) -> None: ...
+def act_bwd(
+    dx: np.ndarray, dy: np.ndarray, saved: np.ndarray | None, n: int, act: int, alpha: float, threads: int
+) -> None: ...
+def prelu_fwd(
+    y: np.ndarray, x: np.ndarray, slope: np.ndarray, outer: int, channels: int, inner: int, threads: int
+) -> None: ...
+def prelu_bwd(
+    dx: np.ndarray,
+    dslope: np.ndarray,
+    dy: np.ndarray,
+    x: np.ndarray,
+    slope: np.ndarray,
+    outer: int,
+    channels: int,
+    inner: int,
+    threads: int,
+) -> None: ...
+def softmax_fwd(
+    y: np.ndarray, x: np.ndarray, outer: int, n: int, inner: int, log: bool, threads: int
+) -> None: ...
+def softmax_bwd(
+    dx: np.ndarray, dy: np.ndarray, y: np.ndarray, outer: int, n: int, inner: int, log: bool, threads: int
+) -> None: ...
+def dropout_fwd(
+    y: np.ndarray, mask: np.ndarray, x: np.ndarray, noise: np.ndarray, n: int, rate: float, threads: int
+) -> None: ...
+def dropout_bwd(
+    dx: np.ndarray, dy: np.ndarray, mask: np.ndarray, n: int, rate: float, threads: int
+) -> None: ...
+def softmax_xent_fwd(
+    losses: np.ndarray,
+    probs: np.ndarray,
+    logits: np.ndarray,
+    labels: np.ndarray | None,
+    target: np.ndarray | None,
+    rows: int,
+    n: int,
+    threads: int,
+) -> None: ...
+def softmax_xent_bwd(
+    dlogits: np.ndarray,
+    probs: np.ndarray,
+    labels: np.ndarray | None,
+    target: np.ndarray | None,
+    scale: np.ndarray,
+    rows: int,
+    n: int,
+    threads: int,
+) -> None: ...
+def loss_fwd(
+    loss: np.ndarray, pred: np.ndarray, target: np.ndarray, n: int, kind: int, param: float, threads: int
+) -> None: ...
+def loss_bwd(
+    dpred: np.ndarray, pred: np.ndarray, target: np.ndarray, n: int, kind: int, param: float, threads: int
+) -> None: ...
+def update(
+    p: np.ndarray,
+    g: np.ndarray,
+    slots: Sequence[np.ndarray],
+    n: int,
+    kind: int,
+    hyper: Sequence[float],
+    threads: int,
+) -> None: ...
