@@ -1,0 +1,318 @@
+"""Convolution, transposed convolution and im2col: the check matrix, and torch."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastdl.functional as F
+from harness import TAILS, Matrix, Operation, case
+
+X = np.ones((2, 4, 5, 5))
+W = np.ones((6, 4, 3, 3))
+W_T = np.ones((4, 6, 3, 3))
+
+CONV2D = [
+    case((2, 3, 4, 5), (4, 3, 3, 2), (4,)),
+    case((1, 1, 3, 3), (2, 1, 2, 2), (2,), padding=1),
+    case((2, 3, 7, 6), (4, 3, 3, 3), (4,), stride=2, padding=1),
+    case((2, 2, 5, 7), (3, 2, 2, 3), (3,), stride=(2, 3), padding=((0, 1), (2, 1))),
+    case((1, 3, 7, 7), (2, 3, 3, 3), dilation=2, padding="same"),
+    case((1, 2, 6, 5), (3, 2, 4, 4), stride=2, padding="same"),
+    case((2, 4, 4, 5), (6, 2, 3, 3), (6,), groups=2, padding=1),
+    case((2, 3, 5, 5), (6, 1, 3, 3), (6,), groups=3, padding="same"),
+    case((2, 6, 3, 3), (4, 6, 1, 1), (4,)),
+    case((2, 3, 5, 5), (4, 3, 5, 5), (4,), padding="valid"),
+    case((1, 2, 2, 2), (2, 2, 3, 3), (2,), padding=3, stride=4),
+    case((1, 1, 9, 3), (1, 1, 2, 1), stride=(4, 2), dilation=(3, 1)),
+    *(case((1, n, 3, 4), (2, n, 3, 3), (2,), padding=1) for n in TAILS),
+    *(case((1, 2, 3, 4), (n, 2, 3, 3), (n,), padding=1) for n in TAILS),
+    *(case((1, 1, 3, n), (2, 1, 3, 3), (2,), padding=1) for n in TAILS),
+    *(case((1, n, 3, 3), (n, 1, 3, 3), (n,), padding=1, groups=n) for n in TAILS),
+    case((2, 4, 5, 3), (3, 2, 3, 4), (4,), layout="NHWC"),
+    case((2, 7, 6, 3), (3, 3, 3, 4), (4,), layout="NHWC", stride=2, padding="same"),
+    case((2, 4, 5, 4), (3, 2, 2, 6), (6,), layout="NHWC", groups=2, padding=((1, 0), (0, 2))),
+    case((2, 5, 5, 3), (3, 3, 1, 3), (3,), layout="NHWC", groups=3, dilation=2),
+    *(case((1, 3, 3, n), (2, 3, n, 2), (2,), layout="NHWC") for n in TAILS),
+    *(case((1, 3, 3, 2), (2, 3, 2, n), (n,), layout="NHWC") for n in TAILS),
+]
+
+CONV_TRANSPOSE2D = [
+    case((2, 3, 3, 4), (3, 2, 3, 2), (2,)),
+    case((1, 1, 2, 2), (1, 2, 2, 2), (2,)),
+    case((2, 3, 3, 4), (3, 2, 3, 3), (2,), stride=2, padding=1, output_padding=1),
+    case((1, 3, 4, 3), (3, 2, 3, 3), stride=2, padding="same"),
+    case((1, 2, 3, 3), (2, 3, 2, 2), (3,), stride=(3, 2), padding=((0, 1), (1, 0)), output_padding=(2, 0)),
+    case((2, 4, 3, 3), (4, 3, 3, 3), (6,), groups=2, dilation=2, padding=1),
+    case((1, 3, 4, 4), (3, 1, 4, 4), (3,), groups=3, stride=2, padding=1),
+    *(case((1, 2, 3, 3), (2, n, 2, 3), (n,), stride=2) for n in TAILS),
+    *(case((1, n, 3, 3), (n, 2, 2, 3), (2,), stride=2) for n in TAILS),
+    *(case((1, 1, 2, n), (1, 2, 3, 3), (2,), stride=2, padding=1) for n in TAILS),
+    case((2, 3, 4, 3), (3, 2, 2, 3), (2,), layout="NHWC"),
+    case((1, 3, 4, 4), (3, 3, 3, 4), (6,), layout="NHWC", stride=2, padding="same", groups=2),
+]
+
+
+def row(name: str, cases: list[Any], **more: Any) -> Operation:
+    return Operation(name, cases, arguments=("x", "w", "b"), exact=True, **more)
+
+
+class TestConv(Matrix):
+    operations = [
+        row(
+            "conv1d",
+            [
+                case((2, 2, 5), (3, 2, 3), (3,)),
+                case((2, 4, 9), (4, 2, 3), (4,), stride=2, padding=1, dilation=2, groups=2),
+                case((1, 2, 6), (3, 2, 4), padding="same"),
+                case((2, 7, 3), (3, 3, 2), (2,), layout="NHWC", padding=((2, 0),)),
+                *(case((1, 2, n), (2, 2, 3), (2,), padding=1) for n in TAILS),
+            ],
+            refusals=[
+                (ValueError, r"x must be \(N, C, W\)", lambda: F.conv1d(X, W)),
+                (ValueError, "stride must be an int or 1", lambda: F.conv1d(X[0], W[0], stride=(1, 1))),
+            ],
+        ),
+        row(
+            "conv2d",
+            CONV2D,
+            large=case((9, 20, 33, 35), (36, 20, 3, 3), (36,), padding=1),
+            refusals=[
+                (
+                    ValueError,
+                    r"x has 3 channels \(axis 1 of \(32, 3, 28, 28\)\) but w expects 1 \(w is \(32, 1, 3, 3\)\)",
+                    lambda: F.conv2d(np.ones((32, 3, 28, 28)), np.ones((32, 1, 3, 3))),
+                ),
+                (ValueError, r"x has 5 channels \(axis 3", lambda: F.conv2d(X, W, layout="NHWC")),
+                (ValueError, r"x must be \(N, C, H, W\)", lambda: F.conv2d(X[0], W)),
+                (ValueError, r"w must be \(O, I, H, W\)", lambda: F.conv2d(X, W[0])),
+                (ValueError, r"b must have shape \(6,\).*\(1,\)", lambda: F.conv2d(X, W, np.ones(1))),
+                (ValueError, "kernel reaches over", lambda: F.conv2d(X, np.ones((6, 4, 7, 3)))),
+                (ValueError, "kernel reaches over", lambda: F.conv2d(X, W, dilation=3)),
+                (ValueError, "w has a kernel of size 0", lambda: F.conv2d(X, W[:, :, :0])),
+                (ValueError, "a spatial size is 0", lambda: F.conv2d(X[:, :, :0], W)),
+                (ValueError, "stride must be at least 1; got 0", lambda: F.conv2d(X, W, stride=0)),
+                (ValueError, "dilation must be at least 1; got -1", lambda: F.conv2d(X, W, dilation=-1)),
+                (ValueError, "padding must be at least 0; got -1", lambda: F.conv2d(X, W, padding=-1)),
+                (ValueError, "padding must be one of.*'full'", lambda: F.conv2d(X, W, padding="full")),
+                (ValueError, "padding must be an int", lambda: F.conv2d(X, W, padding=(1, 1, 1))),
+                (ValueError, "groups must divide the channels", lambda: F.conv2d(X, W, groups=3)),
+                (ValueError, "groups must be at least 1; got 0", lambda: F.conv2d(X, W, groups=0)),
+                (ValueError, "layout must be one of.*'NWHC'", lambda: F.conv2d(X, W, layout="NWHC")),
+                (
+                    ValueError,
+                    "activation must be one of.*'relu6'",
+                    lambda: F.conv2d(X, W, activation="relu6"),
+                ),
+                (TypeError, "stride must be an integer; got 1.5", lambda: F.conv2d(X, W, stride=1.5)),
+                (TypeError, "x must hold float.*got object", lambda: F.conv2d(X.astype(object), W)),
+                (TypeError, "w must hold float.*got complex128", lambda: F.conv2d(X, W.astype(complex))),
+                (TypeError, "b must hold float.*got bool", lambda: F.conv2d(X, W, np.ones(6, bool))),
+            ],
+        ),
+        row(
+            "conv3d",
+            [
+                case((1, 2, 3, 3, 3), (2, 2, 2, 2, 2), (2,)),
+                case((1, 2, 3, 4, 5), (4, 1, 3, 3, 3), (4,), padding=1, groups=2, stride=(1, 2, 1)),
+                case((1, 3, 4, 4, 2), (2, 3, 1, 2, 2), layout="NHWC", padding="same", dilation=(2, 1, 1)),
+            ],
+            refusals=[(ValueError, r"x must be \(N, C, D, H, W\)", lambda: F.conv3d(X, W))],
+        ),
+    ]
+
+
+class TestConvTranspose(Matrix):
+    operations = [
+        row(
+            "conv_transpose1d",
+            [
+                case((2, 3, 4), (3, 2, 3), (2,)),
+                case((1, 4, 4), (4, 2, 3), (4,), stride=3, padding=1, output_padding=2, groups=2),
+            ],
+        ),
+        row(
+            "conv_transpose2d",
+            CONV_TRANSPOSE2D,
+            large=case((9, 20, 17, 19), (20, 12, 4, 4), (12,), stride=2, padding=1),
+            refusals=[
+                (ValueError, r"x has 4 channels.*w expects 6", lambda: F.conv_transpose2d(X, W)),
+                (
+                    ValueError,
+                    "output_padding must be smaller than stride or dilation",
+                    lambda: F.conv_transpose2d(X, W_T, output_padding=1),
+                ),
+                (
+                    ValueError,
+                    "padding='same' fixes the output size",
+                    lambda: F.conv_transpose2d(X, W_T, stride=2, padding="same", output_padding=1),
+                ),
+                (ValueError, "crops the whole output", lambda: F.conv_transpose2d(X, W_T, padding=4)),
+                (ValueError, r"b must have shape \(6,\)", lambda: F.conv_transpose2d(X, W_T, np.ones(4))),
+            ],
+        ),
+        row(
+            "conv_transpose3d",
+            [case((1, 2, 2, 3, 2), (2, 2, 3, 2, 2), (2,), stride=(1, 2, 2), padding=(1, 0, 1))],
+        ),
+    ]
+
+
+class TestPatches(Matrix):
+    operations = [
+        Operation(
+            "im2col",
+            [
+                case((2, 2, 3, 4), size=2),
+                case((2, 3, 5, 4), size=(3, 2), stride=(2, 1), padding=1, dilation=(1, 2)),
+                case((2, 5, 4, 3), size=3, padding="same", layout="NHWC"),
+                *(case((1, 2, 3, n), size=3, padding=1) for n in TAILS),
+            ],
+            exact=True,
+            trusted=False,  # a patch repeats the cells of its neighbours
+            large=case((8, 8, 64, 64), size=3, padding=1),
+            refusals=[
+                (ValueError, "kernel reaches over", lambda: F.im2col(X, 6)),
+                (ValueError, "size must be at least 1", lambda: F.im2col(X, 0)),
+            ],
+        ),
+        Operation(
+            "col2im",
+            [
+                case((12, 8), x_shape=(2, 2, 3, 4), size=2),
+                case((30, 18), x_shape=(2, 3, 5, 4), size=(3, 2), stride=(2, 1), padding=1),
+                case((40, 27), x_shape=(2, 5, 4, 3), size=3, padding="same", layout="NHWC"),
+            ],
+            arguments=("cols",),
+            exact=True,
+            batched=(),
+            refusals=[
+                (
+                    ValueError,
+                    r"cols must have the shape of.*\(12, 8\); got \(5, 5\)",
+                    lambda: F.col2im(X[0, 0], (2, 2, 3, 4), 2),
+                ),
+            ],
+        ),
+    ]
+
+
+# ---- torch
+
+GRID = [
+    {"stride": s, "padding": p, "dilation": d, "groups": g}
+    for s, p, d, g in product((1, 2, 3), (0, 1, 2), (1, 2), (1, 2, 4))
+]
+
+
+def to_last(x: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.moveaxis(x, 1, -1))
+
+
+def w_to_last(w: np.ndarray) -> np.ndarray:
+    """OIHW to HWIO, and IOHW to HWOI."""
+    return np.ascontiguousarray(np.moveaxis(w, (0, 1), (-1, -2)))
+
+
+def held_against_torch(
+    name: str,
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray,
+    layout: str,
+    options: dict[str, Any],
+) -> None:
+    torch = pytest.importorskip("torch")
+    xs = [torch.tensor(a, requires_grad=True) for a in (x, w, b)]
+    y = getattr(torch.nn.functional, name)(*xs, **options)
+    dy = np.random.default_rng(0).normal(size=tuple(y.shape))
+    y.backward(torch.tensor(dy))
+    dx, dw, db = (a.grad.numpy() for a in xs)
+    expected = [y.detach().numpy(), dx, dw, db]
+    if layout == "NHWC":
+        x, w, dy = to_last(x), w_to_last(w), to_last(dy)
+        expected = [to_last(expected[0]), to_last(dx), w_to_last(dw), db]
+    y, ctx = getattr(F, f"{name}_forward")(x, w, b, layout=layout, **options)
+    came = [y, *getattr(F, f"{name}_backward")(dy, ctx)]
+    for what, value, reference in zip(("y", "dx", "dw", "db"), came, expected):
+        np.testing.assert_allclose(value, reference, rtol=1e-10, atol=1e-10, err_msg=what)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+class TestTorch:
+    """In float64, whose rounding is far below the 1e-10 allowed: a wrong product is not."""
+
+    @pytest.mark.parametrize("options", GRID, ids=str)
+    def test_conv2d(self, layout: str, options: dict[str, Any]) -> None:
+        rng = np.random.default_rng(1)
+        x, w = rng.normal(size=(2, 4, 9, 8)), rng.normal(size=(8, 4 // options["groups"], 3, 2))
+        held_against_torch("conv2d", x, w, rng.normal(size=8), layout, options)
+
+    @pytest.mark.parametrize("options", GRID[::5], ids=str)
+    def test_conv1d(self, layout: str, options: dict[str, Any]) -> None:
+        rng = np.random.default_rng(1)
+        x, w = rng.normal(size=(2, 4, 17)), rng.normal(size=(8, 4 // options["groups"], 3))
+        held_against_torch("conv1d", x, w, rng.normal(size=8), layout, options)
+
+    @pytest.mark.parametrize("options", GRID[::5], ids=str)
+    def test_conv3d(self, layout: str, options: dict[str, Any]) -> None:
+        rng = np.random.default_rng(1)
+        x, w = rng.normal(size=(2, 4, 5, 6, 7)), rng.normal(size=(4, 4 // options["groups"], 3, 2, 3))
+        held_against_torch("conv3d", x, w, rng.normal(size=4), layout, options)
+
+    @pytest.mark.parametrize("name", ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"])
+    @pytest.mark.parametrize("options", GRID[::4], ids=str)
+    @pytest.mark.parametrize("output_padding", [0, 1])
+    def test_conv_transpose(
+        self, layout: str, name: str, options: dict[str, Any], output_padding: int
+    ) -> None:
+        if output_padding >= max(options["stride"], options["dilation"]):
+            pytest.skip("refused: such an output_padding would be a stride")
+        ndim = int(name[-2])
+        rng = np.random.default_rng(1)
+        x = rng.normal(size=(2, 4, 5, 4, 5)[: ndim + 2])
+        w = rng.normal(size=(4, 8 // options["groups"], 3, 3, 2)[: ndim + 2])
+        held_against_torch(
+            name, x, w, rng.normal(size=8), layout, {**options, "output_padding": output_padding}
+        )
+
+
+@pytest.mark.parametrize(
+    "activation", ["relu", "leaky_relu", "elu", "sigmoid", "tanh", "softplus", "gelu", "silu"]
+)
+@pytest.mark.parametrize("name", ["linear", "conv2d", "conv_transpose2d"])
+def test_fused_activation(name: str, activation: str) -> None:
+    """As the operation and then the activation, forward and backward."""
+    rng = np.random.default_rng(2)
+    shapes = {
+        "linear": ((5, 4), (4, 7), (7,)),
+        "conv2d": ((2, 4, 5, 5), (7, 4, 3, 3), (7,)),
+        "conv_transpose2d": ((2, 4, 5, 5), (4, 7, 3, 3), (7,)),
+    }
+    arguments = [rng.normal(size=shape) for shape in shapes[name]]
+    z, ctx = getattr(F, f"{name}_forward")(*arguments)
+    y, act_ctx = getattr(F, f"{activation}_forward")(z)
+    dy = rng.normal(size=y.shape)
+    gradients = getattr(F, f"{name}_backward")(getattr(F, f"{activation}_backward")(dy, act_ctx), ctx)
+
+    fused, fused_ctx = getattr(F, f"{name}_forward")(*arguments, activation=activation)
+    np.testing.assert_allclose(fused, y, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(getattr(F, name)(*arguments, activation=activation), y, rtol=1e-12, atol=1e-12)
+    for came, expected in zip(getattr(F, f"{name}_backward")(dy, fused_ctx), gradients):
+        np.testing.assert_allclose(came, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_no_input_channels_give_the_bias() -> None:
+    y = F.conv2d(np.ones((2, 0, 4, 4)), np.ones((3, 0, 3, 3)), np.arange(3.0))
+    np.testing.assert_array_equal(y, np.broadcast_to(np.arange(3.0)[:, None, None], (2, 3, 2, 2)))
+
+
+def test_gradients_that_are_not_needed_are_not_made() -> None:
+    y, ctx = F.conv2d_forward(X, W, np.ones(6))
+    dx, dw, db = F.conv2d_backward(y, ctx, needs=("w",))
+    assert dx is None
+    assert db is None
+    np.testing.assert_array_equal(dw, F.conv2d_backward(y, ctx)[1])

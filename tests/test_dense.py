@@ -1,0 +1,50 @@
+"""linear: the check matrix, and torch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import fastdl.functional as F
+from harness import TAILS, Matrix, Operation, case
+
+
+class TestDense(Matrix):
+    operations = [
+        Operation(
+            "linear",
+            [
+                case((3, 2), (2, 4), (4,)),
+                case((2, 3, 4), (4, 3)),
+                case((5,), (5, 2), (2,)),
+                *(case((3, 5), (5, n), (n,)) for n in TAILS),
+                *(case((m, 3), (3, 5), (5,)) for m in TAILS),
+                *(case((3, k), (k, 4)) for k in TAILS),
+            ],
+            arguments=("x", "w", "b"),
+            exact=True,
+            large=case((200, 300), (300, 150), (150,)),
+            refusals=[
+                (
+                    ValueError,
+                    r"x has 3 features.*w expects 4",
+                    lambda: F.linear(np.ones((2, 3)), np.ones((4, 5))),
+                ),
+                (
+                    ValueError,
+                    r"w must be \(in_features, out_features\)",
+                    lambda: F.linear(np.ones(3), np.ones(3)),
+                ),
+                (
+                    ValueError,
+                    r"b must have shape \(5,\)",
+                    lambda: F.linear(np.ones(3), np.ones((3, 5)), np.ones(3)),
+                ),
+                (ValueError, r"x must be", lambda: F.linear(np.float64(1), np.ones((1, 1)))),
+                (
+                    ValueError,
+                    r"activation must be one of.*'swoosh'",
+                    lambda: F.linear(np.ones(3), np.ones((3, 5)), activation="swoosh"),
+                ),
+            ],
+        )
+    ]
