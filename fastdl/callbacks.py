@@ -1,0 +1,128 @@
+"""What `fit` calls on its way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .training import Trainer
+
+Logs = dict[str, float]
+
+
+class Callback:
+    """Base of what a person may pass to ``fit(callbacks=[...])``: define the methods that are wanted.
+
+    `logs` hold the loss and the metrics so far in the epoch, after an epoch also those of the validation.
+    Setting ``self.model.stop_training`` ends the training after the epoch.
+
+    Attributes
+    ----------
+    model : Sequential
+        The model that is trained.
+    params : dict
+        epochs, steps (batches in an epoch), verbose.
+    """
+
+    model: Trainer
+    params: dict[str, Any]
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Called before the first epoch."""
+
+    def on_train_end(self, logs: Logs) -> None:
+        """Called after the last epoch."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
+        """Called before an epoch; they are counted from 0."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Called after an epoch and its validation."""
+
+    def on_train_batch_begin(self, batch: int, logs: Logs) -> None:
+        """Called before a batch; they are counted from 0 in each epoch."""
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        """Called after a batch."""
+
+
+class History(Callback):
+    """What `fit` returns: how loss and metrics went.
+
+    Attributes
+    ----------
+    epoch : list of int
+        The epochs, from 0.
+    history : dict of str to list of float
+        "loss", the metrics, and with validation the same after "val_": one number an epoch.
+    """
+
+    def on_train_begin(self, logs: Logs) -> None:
+        self.epoch: list[int] = []
+        self.history: dict[str, list[float]] = {}
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self.epoch.append(epoch)
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(value)
+
+
+class EpochLines(Callback):
+    """Prints a line after each epoch."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
+        self.title = f"Epoch {epoch + 1}/{self.params['epochs']}"
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        print(f"{self.title} - {time.perf_counter() - self.start:.2f}s - {describe_logs(logs)}", flush=True)
+
+
+class ProgressBar(EpochLines):
+    """Shows a tqdm bar an epoch, with the loss and the metrics so far."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
+        from tqdm import tqdm
+
+        super().on_epoch_begin(epoch, logs)
+        self.bar = tqdm(total=self.params["steps"], desc=self.title, unit="batch")
+        self.shown = self.start
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        self.bar.update()
+        now = time.perf_counter()
+        if now - self.shown > 0.1:  # writing the numbers costs more than a small batch
+            self.bar.set_postfix_str(describe_logs(logs))
+            self.shown = now
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self.bar.set_postfix_str(describe_logs(logs))
+        self.bar.close()
+
+
+def progress(verbose: int | str) -> list[Callback]:
+    """Return what shows the progress: nothing for 0, lines for 2, else a bar where tqdm is installed."""
+    if verbose not in (0, 1, 2, "auto"):
+        raise ValueError(f"verbose must be 0, 1, 2 or 'auto'; got {verbose!r}")
+    if verbose == 0:
+        return []
+    if verbose != 2 and find_spec("tqdm"):
+        return [ProgressBar()]
+    return [EpochLines()]
+
+
+def bar(steps: Sequence[int], title: str) -> Iterable[int]:
+    """Return `steps` so that going through them shows a bar, where tqdm is installed."""
+    if not find_spec("tqdm"):
+        return steps
+    from tqdm import tqdm
+
+    return tqdm(steps, desc=title, unit="batch")
+
+
+def describe_logs(logs: Logs) -> str:
+    """Return a line of names and numbers."""
+    return " - ".join(f"{name}: {value:.4g}" for name, value in logs.items())

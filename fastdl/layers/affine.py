@@ -1,0 +1,91 @@
+"""What dense and convolution share: y = activation(A(x, kernel) + bias)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import initializers
+from .base import Array, Back, Layer
+from .operation import Operation
+from .pointwise import Pointwise, resolve_activation
+
+
+class Affine(Layer):
+    """Base of the layers that are a linear map of x with a kernel, a bias and an activation.
+
+    A subclass makes ``params["kernel"]`` and ``params["bias"]`` in `build`, names its function in
+    `operation` and the function's other arguments in `arguments`. Where the function wants the kernel in
+    another layout than the one Keras keeps it in, `to_call` and `from_call` change between the two.
+    """
+
+    operation: Operation
+    arguments: dict[str, Any]
+
+    def __init__(
+        self,
+        activation: str | Layer | None = None,
+        use_bias: bool = True,
+        kernel_initializer: str | initializers.Initializer = "glorot_uniform",
+        bias_initializer: str | initializers.Initializer = "zeros",
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self._after: Pointwise | None = resolve_activation(self.name, activation)
+        self.activation = activation
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.arguments = {}
+
+    def to_call(self, kernel: Array) -> Array:
+        """Return the kernel as the function takes it."""
+        return kernel
+
+    def from_call(self, dkernel: Array) -> Array:
+        """Return the gradient of `to_call`'s result as one of the kernel."""
+        return dkernel
+
+    def call(self, x: Array) -> Array:
+        after = self._after
+        fused = after.fused if after else None
+        y = self.operation.run(
+            x,
+            self.to_call(self._params["kernel"]),
+            self._params.get("bias"),
+            activation=fused,
+            **self.arguments,
+        )
+        return after(y) if after and not fused else y
+
+    def vjp(self, x: Array, training: bool = True) -> tuple[Array, Back]:
+        return self.partial_vjp(x, training)
+
+    def partial_vjp(
+        self, x: Array, training: bool = True, *, wants_dx: bool = True, logits: bool = False
+    ) -> tuple[Array, Back]:
+        after = None if logits else self._after
+        fused = after.fused if after else None
+        y, ctx = self.operation.forward(
+            x,
+            self.to_call(self._params["kernel"]),
+            self._params.get("bias"),
+            activation=fused,
+            **self.arguments,
+        )
+        after_back: Back | None = None
+        if after and not fused:
+            y, after_back = after.vjp(y, training)
+        needs = (("x",) if wants_dx else ()) + (("w", "b") if self.trainable else ())
+
+        def back(dy: Array) -> Array:
+            if after_back:
+                dy = after_back(dy)
+            dx, dkernel, dbias = self.operation.backward(dy, ctx, needs)
+            self.accumulate(kernel=None if dkernel is None else self.from_call(dkernel), bias=dbias)
+            return dx
+
+        return y, back
+
+    @property
+    def final_activation(self) -> str:
+        return self._after.final_activation if self._after else "linear"

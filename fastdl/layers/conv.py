@@ -1,0 +1,395 @@
+"""Convolutions, transposed, depthwise and separable ones.
+
+Kernels have Keras's layout, whatever the data format: the window first, then the channels. For
+"channels_first" they are turned to the functions' other layout in each call.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import checks, initializers
+from ..checks import Ints, Padding
+from .affine import Affine
+from .base import Array, Shape
+from .chain import Chain
+from .operation import Operation, functions_layout, resolve_data_format
+
+
+class _Conv(Affine):
+    """Base of the convolutions: the arguments they share, and the kernel's two layouts."""
+
+    ndim: int
+    paddings: tuple[str, ...] = ("valid", "same")
+
+    def __init__(
+        self,
+        kernel_size: Ints,
+        strides: Ints,
+        padding: str,
+        data_format: str | None,
+        dilation_rate: Ints,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        checks.one_of(self.name, "padding", padding, self.paddings)
+        self.kernel_size = checks.per_axis(self.name, "kernel_size", kernel_size, self.ndim)
+        self.strides = checks.per_axis(self.name, "strides", strides, self.ndim)
+        self.padding = padding
+        self.data_format = resolve_data_format(self.name, data_format)
+        self.dilation_rate = checks.per_axis(self.name, "dilation_rate", dilation_rate, self.ndim)
+        self.arguments = {
+            "stride": self.strides,
+            "padding": padding,
+            "dilation": self.dilation_rate,
+            "layout": functions_layout(self.data_format),
+        }
+        self._turned = (self.ndim + 1, self.ndim, *range(self.ndim))  # HWIO -> OIHW
+        self._back_turned = (*range(2, self.ndim + 2), 1, 0)
+
+    def channels(self, input_shape: Shape) -> int:
+        """Return how many channels input of this shape has."""
+        if len(input_shape) != self.ndim + 2:
+            raise ValueError(
+                f"{self.name}: x must have {self.ndim + 2} axes ({self.data_format}); got shape {input_shape}"
+            )
+        channels = input_shape[-1 if self.data_format == "channels_last" else 1]
+        if channels is None:
+            raise ValueError(
+                f"{self.name}: the number of channels must be known; got input shape {input_shape}"
+            )
+        return channels
+
+    def to_call(self, kernel: Array) -> Array:
+        return kernel if self.data_format == "channels_last" else kernel.transpose(self._turned)
+
+    def from_call(self, dkernel: Array) -> Array:
+        return dkernel if self.data_format == "channels_last" else dkernel.transpose(self._back_turned)
+
+    def _add_weights(self, kernel: Shape, filters: int) -> None:
+        self.add_weight("kernel", kernel, self.kernel_initializer)
+        if self.use_bias:
+            self.add_weight("bias", (filters,), self.bias_initializer)
+
+
+class _PlainConv(_Conv):
+    """A convolution of 1, 2 or 3 dimensions."""
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Ints,
+        strides: Ints = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Ints = 1,
+        groups: int = 1,
+        activation: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            kernel_size, strides, padding, data_format, dilation_rate, activation=activation, **options
+        )
+        self.filters = checks.integer(self.name, "filters", filters)
+        self.groups = checks.integer(self.name, "groups", groups)
+        self.arguments["groups"] = self.groups
+
+    def build(self, input_shape: Shape) -> None:
+        channels = self.channels(input_shape)
+        for name, count in ("the input's channels", channels), ("filters", self.filters):
+            if count % self.groups:
+                raise ValueError(f"{self.name}: {name}, {count}, must be divisible by groups, {self.groups}")
+        self._add_weights((*self.kernel_size, channels // self.groups, self.filters), self.filters)
+
+
+class Conv1D(_PlainConv):
+    """Convolution along one axis, of x (N, L, C).
+
+    As `Conv2D`; padding may also be "causal": no output sees what comes after it.
+    """
+
+    ndim = 1
+    paddings = ("valid", "same", "causal")
+    operation = Operation.named("conv1d")
+
+    def __init__(
+        self, filters: int, kernel_size: Ints, strides: Ints = 1, padding: str = "valid", **options: Any
+    ) -> None:
+        super().__init__(filters, kernel_size, strides, padding, **options)
+        if padding == "causal":
+            reach = self.dilation_rate[0] * (self.kernel_size[0] - 1)
+            self.arguments["padding"] = ((reach, 0),)
+
+
+class Conv2D(_PlainConv):
+    """Convolution of images: y[n, i, j, o] = activation(Σ x[n, s·i + a, s·j + b, c] · kernel[a, b, c, o] +
+    bias[o]).
+
+    Parameters
+    ----------
+    filters : int
+        Channels of y.
+    kernel_size : int or two
+    strides : int or two
+    padding : {"valid", "same"}
+        None, or so much that stride 1 keeps the size; the odd row goes to the end.
+    data_format : {"channels_last", "channels_first"}, optional
+        By default that of ``fastdl.use``.
+    dilation_rate : int or two
+    groups : int
+        Groups of channels that are convolved each on their own.
+    activation : str or activation layer, optional
+    **options
+        use_bias, kernel_initializer and bias_initializer as for `Dense`, and what every `Layer` takes.
+
+    Notes
+    -----
+    x is (N, H, W, C), or (N, C, H, W) with "channels_first"; ``params`` hold the kernel (KH, KW, C /
+    groups, filters) and the bias (filters,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import Conv2D
+    >>> layer = Conv2D(4, 3, padding="same", activation="relu")
+    >>> layer(np.ones((2, 8, 8, 1), np.float32)).shape
+    (2, 8, 8, 4)
+    >>> layer.params["kernel"].shape
+    (3, 3, 1, 4)
+    """
+
+    ndim = 2
+    operation = Operation.named("conv2d")
+
+
+class Conv3D(_PlainConv):
+    """Convolution of volumes, of x (N, D, H, W, C). As `Conv2D`."""
+
+    ndim = 3
+    operation = Operation.named("conv3d")
+
+
+class _TransposedConv(_Conv):
+    """A transposed convolution of 1, 2 or 3 dimensions."""
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Ints,
+        strides: Ints = 1,
+        padding: str = "valid",
+        output_padding: Ints | None = None,
+        data_format: str | None = None,
+        dilation_rate: Ints = 1,
+        activation: Any = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            kernel_size, strides, padding, data_format, dilation_rate, activation=activation, **options
+        )
+        self.filters = checks.integer(self.name, "filters", filters)
+        if output_padding is not None:
+            output_padding = checks.per_axis(
+                self.name, "output_padding", output_padding, self.ndim, minimum=0
+            )
+        self.output_padding = output_padding
+        self.arguments |= self._cropping()
+
+    def _cropping(self) -> dict[str, Padding]:
+        """Return Keras's choice of output size in the function's arguments."""
+        reach = [d * (k - 1) + 1 for k, d in zip(self.kernel_size, self.dilation_rate)]
+        if self.output_padding is not None:
+            before = [r // 2 if self.padding == "same" else 0 for r in reach]
+            return {"padding": tuple(before), "output_padding": self.output_padding}
+        if self.padding == "same":
+            return {"padding": "same"}
+        # Where the kernel is shorter than the stride, Keras still gives each input a whole stride of output.
+        return {"padding": 0, "output_padding": tuple(max(s - r, 0) for r, s in zip(reach, self.strides))}
+
+    def build(self, input_shape: Shape) -> None:
+        self._add_weights((*self.kernel_size, self.filters, self.channels(input_shape)), self.filters)
+
+
+class Conv1DTranspose(_TransposedConv):
+    """Transposed convolution along one axis. As `Conv2DTranspose`."""
+
+    ndim = 1
+    operation = Operation.named("conv_transpose1d")
+
+
+class Conv2DTranspose(_TransposedConv):
+    """Transposed convolution of images: each input spreads the kernel over the output, `strides` apart.
+
+    Parameters
+    ----------
+    filters, kernel_size, strides, data_format, dilation_rate, activation, **options
+        As for `Conv2D`.
+    padding : {"valid", "same"}
+        "same" makes y `strides` times as large as x.
+    output_padding : int or two, optional
+        Rows and columns to add at the end of y; smaller than `strides`.
+
+    Notes
+    -----
+    x is (N, H, W, C) or (N, C, H, W); ``params`` hold the kernel (KH, KW, filters, C) and the bias
+    (filters,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import Conv2DTranspose
+    >>> Conv2DTranspose(3, 4, strides=2, padding="same")(np.ones((1, 8, 8, 2), np.float32)).shape
+    (1, 16, 16, 3)
+    """
+
+    ndim = 2
+    operation = Operation.named("conv_transpose2d")
+
+
+class Conv3DTranspose(_TransposedConv):
+    """Transposed convolution of volumes. As `Conv2DTranspose`."""
+
+    ndim = 3
+    operation = Operation.named("conv_transpose3d")
+
+
+class DepthwiseConv2D(_Conv):
+    """Convolution of each channel on its own, into `depth_multiplier` channels.
+
+    Parameters
+    ----------
+    kernel_size, strides, padding, data_format, dilation_rate, activation
+        As for `Conv2D`.
+    depth_multiplier : int
+        Channels of y for each channel of x; those of one input channel lie together.
+    depthwise_initializer : str or Initializer
+    **options
+        use_bias and bias_initializer as for `Dense`, and what every `Layer` takes.
+
+    Notes
+    -----
+    x is (N, H, W, C) or (N, C, H, W); ``params`` hold the kernel (KH, KW, C, depth_multiplier) and the bias
+    (C * depth_multiplier,).
+    """
+
+    ndim = 2
+    operation = Operation.named("conv2d")
+
+    def __init__(
+        self,
+        kernel_size: Ints,
+        strides: Ints = 1,
+        padding: str = "valid",
+        depth_multiplier: int = 1,
+        data_format: str | None = None,
+        dilation_rate: Ints = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: str | initializers.Initializer = "glorot_uniform",
+        **options: Any,
+    ) -> None:
+        options["kernel_initializer"] = depthwise_initializer
+        super().__init__(
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation=activation,
+            use_bias=use_bias,
+            **options,
+        )
+        self.depthwise_initializer = self.kernel_initializer
+        self.depth_multiplier = checks.integer(self.name, "depth_multiplier", depth_multiplier)
+
+    def build(self, input_shape: Shape) -> None:
+        channels = self.channels(input_shape)
+        self.arguments["groups"] = channels
+        self._add_weights(
+            (*self.kernel_size, channels, self.depth_multiplier), channels * self.depth_multiplier
+        )
+
+    def to_call(self, kernel: Array) -> Array:
+        return super().to_call(kernel.reshape(*self.kernel_size, 1, -1))
+
+    def from_call(self, dkernel: Array) -> Array:
+        return super().from_call(dkernel).reshape(*self.kernel_size, -1, self.depth_multiplier)
+
+
+class SeparableConv2D(Chain):
+    """A `DepthwiseConv2D`, then a 1x1 `Conv2D` that mixes the channels (Chollet, 2017).
+
+    Parameters
+    ----------
+    filters : int
+        Channels of y.
+    kernel_size, strides, padding, data_format, dilation_rate, depth_multiplier
+        Of the depthwise convolution.
+    activation, use_bias
+        Of the one that mixes.
+    depthwise_initializer, pointwise_initializer, bias_initializer : str or Initializer
+    **options
+        As for every `Layer`.
+
+    Notes
+    -----
+    ``params`` hold the depthwise kernel (KH, KW, C, M), the pointwise kernel (1, 1, C * M, filters) and the
+    bias.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Ints,
+        strides: Ints = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Ints = 1,
+        depth_multiplier: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: str | initializers.Initializer = "glorot_uniform",
+        pointwise_initializer: str | initializers.Initializer = "glorot_uniform",
+        bias_initializer: str | initializers.Initializer = "zeros",
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        depthwise = DepthwiseConv2D(
+            kernel_size,
+            strides,
+            padding,
+            depth_multiplier,
+            data_format,
+            dilation_rate,
+            use_bias=False,
+            depthwise_initializer=depthwise_initializer,
+            name="depthwise",
+            dtype=self.dtype,
+            seed=self.seed,
+        )
+        pointwise = Conv2D(
+            filters,
+            1,
+            data_format=data_format,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=pointwise_initializer,
+            bias_initializer=bias_initializer,
+            name="pointwise",
+            dtype=self.dtype,
+            seed=None if self.seed is None else self.seed + 1,
+        )
+        self.layers = [depthwise, pointwise]
+        self.trainable = options.get("trainable", True)
+        self.filters = pointwise.filters
+        self.kernel_size = depthwise.kernel_size
+        self.strides = depthwise.strides
+        self.padding = padding
+        self.data_format = depthwise.data_format
+        self.dilation_rate = depthwise.dilation_rate
+        self.depth_multiplier = depthwise.depth_multiplier
+        self.activation = activation
+        self.use_bias = use_bias
+        self.depthwise_initializer = depthwise.depthwise_initializer
+        self.pointwise_initializer = pointwise.kernel_initializer
+        self.bias_initializer = pointwise.bias_initializer

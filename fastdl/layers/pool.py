@@ -1,0 +1,221 @@
+"""Pooling and its opposite, upsampling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import checks
+from ..checks import Ints
+from ..shapes import UPSAMPLE_MODES
+from .base import Array, Back
+from .operation import FunctionLayer, Operation, functions_layout, resolve_data_format
+
+
+class _Pooling(FunctionLayer):
+    """Base of the poolings in windows."""
+
+    ndim: int
+
+    def __init__(
+        self,
+        pool_size: Ints = 2,
+        strides: Ints | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        checks.one_of(self.name, "padding", padding, ("valid", "same"))
+        self.pool_size = checks.per_axis(self.name, "pool_size", pool_size, self.ndim)
+        self.strides = (
+            self.pool_size if strides is None else checks.per_axis(self.name, "strides", strides, self.ndim)
+        )
+        self.padding = padding
+        self.data_format = resolve_data_format(self.name, data_format)
+        self.arguments = {
+            "size": self.pool_size,
+            "stride": self.strides,
+            "padding": padding,
+            "layout": functions_layout(self.data_format),
+        }
+
+
+class MaxPooling1D(_Pooling):
+    """The largest of each window along one axis, of x (N, L, C). As `MaxPooling2D`."""
+
+    ndim = 1
+    operation = Operation.named("max_pool1d")
+
+
+class MaxPooling2D(_Pooling):
+    """The largest of each window of images.
+
+    Parameters
+    ----------
+    pool_size : int or two
+    strides : int or two, optional
+        By default `pool_size`.
+    padding : {"valid", "same"}
+        With "same", windows reach over the border; nothing beyond it is ever the largest.
+    data_format : {"channels_last", "channels_first"}, optional
+    **options
+        As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import MaxPooling2D
+    >>> MaxPooling2D()(np.ones((2, 8, 8, 3), np.float32)).shape
+    (2, 4, 4, 3)
+    """
+
+    ndim = 2
+    operation = Operation.named("max_pool2d")
+
+
+class MaxPooling3D(_Pooling):
+    """The largest of each window of volumes, of x (N, D, H, W, C). As `MaxPooling2D`."""
+
+    ndim = 3
+    operation = Operation.named("max_pool3d")
+
+
+class AveragePooling1D(_Pooling):
+    """The mean of each window along one axis, of x (N, L, C). As `AveragePooling2D`."""
+
+    ndim = 1
+    operation = Operation.named("avg_pool1d")
+
+
+class AveragePooling2D(_Pooling):
+    """The mean of each window of images. With padding "same" it is the mean of what lies inside the border.
+
+    Parameters
+    ----------
+    pool_size, strides, padding, data_format, **options
+        As for `MaxPooling2D`.
+    """
+
+    ndim = 2
+    operation = Operation.named("avg_pool2d")
+
+
+class AveragePooling3D(_Pooling):
+    """The mean of each window of volumes, of x (N, D, H, W, C). As `AveragePooling2D`."""
+
+    ndim = 3
+    operation = Operation.named("avg_pool3d")
+
+
+class _GlobalPooling(FunctionLayer):
+    """Base of the poolings over whole images."""
+
+    ndim: int
+
+    def __init__(self, data_format: str | None = None, keepdims: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.data_format = resolve_data_format(self.name, data_format)
+        self.keepdims = bool(keepdims)
+        self.arguments = {"layout": functions_layout(self.data_format)}
+
+    def call(self, x: Array) -> Array:
+        return self._kept(super().call(x))
+
+    def vjp(self, x: Array, training: bool = True) -> tuple[Array, Back]:
+        y, back = super().vjp(x, training)
+        return self._kept(y), lambda dy: back(dy.reshape(y.shape))
+
+    def _kept(self, y: Array) -> Array:
+        if not self.keepdims:
+            return y
+        ones = (1,) * self.ndim
+        samples, channels = y.shape
+        return y.reshape(
+            (samples, *ones, channels) if self.data_format == "channels_last" else (*y.shape, *ones)
+        )
+
+
+class GlobalMaxPooling1D(_GlobalPooling):
+    """The largest value of each channel, of x (N, L, C). As `GlobalMaxPooling2D`."""
+
+    ndim = 1
+    operation = Operation.named("global_max_pool1d")
+
+
+class GlobalMaxPooling2D(_GlobalPooling):
+    """The largest value of each channel of images: (N, H, W, C) becomes (N, C).
+
+    Parameters
+    ----------
+    data_format : {"channels_last", "channels_first"}, optional
+    keepdims : bool
+        Whether the axes that are gone stay, with size 1.
+    **options
+        As for every `Layer`.
+    """
+
+    ndim = 2
+    operation = Operation.named("global_max_pool2d")
+
+
+class GlobalMaxPooling3D(_GlobalPooling):
+    """The largest value of each channel, of x (N, D, H, W, C). As `GlobalMaxPooling2D`."""
+
+    ndim = 3
+    operation = Operation.named("global_max_pool3d")
+
+
+class GlobalAveragePooling1D(_GlobalPooling):
+    """The mean of each channel, of x (N, L, C). As `GlobalAveragePooling2D`."""
+
+    ndim = 1
+    operation = Operation.named("global_avg_pool1d")
+
+
+class GlobalAveragePooling2D(_GlobalPooling):
+    """The mean of each channel of images: (N, H, W, C) becomes (N, C).
+
+    Parameters
+    ----------
+    data_format, keepdims, **options
+        As for `GlobalMaxPooling2D`.
+    """
+
+    ndim = 2
+    operation = Operation.named("global_avg_pool2d")
+
+
+class GlobalAveragePooling3D(_GlobalPooling):
+    """The mean of each channel, of x (N, D, H, W, C). As `GlobalAveragePooling2D`."""
+
+    ndim = 3
+    operation = Operation.named("global_avg_pool3d")
+
+
+class UpSampling2D(FunctionLayer):
+    """Enlarge images by whole factors.
+
+    Parameters
+    ----------
+    size : int or two
+    data_format : {"channels_last", "channels_first"}, optional
+    interpolation : {"nearest", "bilinear"}
+    **options
+        As for every `Layer`.
+    """
+
+    operation = Operation.named("upsample2d")
+
+    def __init__(
+        self, size: Ints = 2, data_format: str | None = None, interpolation: str = "nearest", **options: Any
+    ) -> None:
+        super().__init__(**options)
+        checks.one_of(self.name, "interpolation", interpolation, UPSAMPLE_MODES)
+        self.size = checks.per_axis(self.name, "size", size, 2)
+        self.data_format = resolve_data_format(self.name, data_format)
+        self.interpolation = interpolation
+        self.arguments = {
+            "scale": self.size,
+            "mode": interpolation,
+            "layout": functions_layout(self.data_format),
+        }

@@ -1,0 +1,398 @@
+"""Optimizers, with Keras's names, arguments, defaults and formulas.
+
+An optimizer changes parameters in place. It is given two dicts with the same keys, as the books write it::
+
+    optimizer.update(params, grads)
+
+or a model or layer, of which it takes those that are trainable::
+
+    optimizer.step(model)
+
+What it remembers of a parameter it keeps in `state` under the parameter's key.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import numpy as np
+
+from . import backends, checks, config
+from .configurable import Configurable, lookup
+from .functional._arrays import FLOAT32, FLOAT64, canonical
+from .layers.base import Array, ArrayDict, Layer
+
+
+class Optimizer(Configurable, ABC):
+    """Base of the optimizers.
+
+    A subclass names its `kind`, the primitive that does the work, and says what that takes: `slots`, the
+    arrays to remember beside a parameter, and `hyper`, the numbers.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Can be read and set between steps.
+
+    Attributes
+    ----------
+    iterations : int
+        Steps taken so far.
+    state : dict of str to list of ndarray
+        The arrays that are remembered, by the parameter's key.
+    """
+
+    kind: str
+
+    def __init__(self, learning_rate: float) -> None:
+        self.learning_rate = learning_rate
+        self.iterations = 0
+        self.state: dict[str, list[Array]] = {}
+
+    @abstractmethod
+    def slots(self, parameter: Array) -> list[Array]:
+        """Return the arrays to begin with for a parameter that is seen for the first time."""
+
+    @abstractmethod
+    def hyper(self) -> tuple[float, ...]:
+        """Return the primitive's numbers for this step."""
+
+    @property
+    def learning_rate(self) -> float:
+        """How far a step goes."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self._learning_rate = checks.number(type(self).__name__, "learning_rate", value)
+
+    def update(self, params: MutableMapping[str, Array], grads: Mapping[str, Any]) -> None:
+        """Take one step: change `params` in place along `grads`.
+
+        Parameters
+        ----------
+        params : dict of str to ndarray
+            Arrays of floats; give all the parameters of a network in one call, since a call is a step.
+        grads : dict of str to ndarray
+            Their gradients under the same keys.
+
+        Raises
+        ------
+        ValueError
+            If a gradient is missing, or its shape is not the parameter's. Nothing has been changed then.
+        TypeError
+            If a parameter is not a writable array of floats.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastdl.optimizers import SGD
+        >>> params = {"w": np.array([1.0, 2.0])}
+        >>> SGD(learning_rate=0.5).update(params, {"w": np.array([1.0, 0.0])})
+        >>> params["w"]
+        array([0.5, 2. ])
+        """
+        work = []
+        for key, parameter in params.items():
+            if key not in grads:
+                raise ValueError(f"update: there is no gradient for {key!r}")
+            gradient = np.asarray(grads[key])
+            if (
+                not isinstance(parameter, np.ndarray)
+                or parameter.dtype.kind != "f"
+                or not parameter.flags.writeable
+            ):
+                raise TypeError(f"update: {key!r} must be a writable array of floats; got {parameter!r}")
+            checks.same_shape(
+                "update", f"the gradient of {key!r}", gradient.shape, parameter.shape, "the parameter"
+            )
+            work.append((parameter, gradient, self._remembered(key, parameter)))
+        self._change(work)
+        if isinstance(params, ArrayDict):
+            params.touch()
+
+    def step(self, model: Layer) -> None:
+        """Take one step with a model's or layer's trainable parameters and the gradients it added up."""
+        trained = [(prefix, leaf) for prefix, leaf in model.leaves() if leaf.trainable and leaf.params]
+        work = []
+        for prefix, leaf in trained:
+            grads = leaf.grads
+            for name, parameter in leaf.params.items():
+                work.append((parameter, grads[name], self._remembered(prefix + name, parameter)))
+        self._change(work)
+        for _, leaf in trained:
+            leaf.params.touch()
+
+    def _remembered(self, key: str, parameter: Array) -> list[Array]:
+        """Return the slots of a parameter."""
+        slots = self.state.get(key)
+        if slots is None:
+            slots = self.state[key] = self.slots(np.empty(parameter.shape, _computed_in(parameter)))
+        elif slots and slots[0].shape != parameter.shape:
+            raise ValueError(
+                f"update: {key!r} has shape {parameter.shape}, but had {slots[0].shape} before;"
+                " another network needs an optimizer of its own"
+            )
+        return slots
+
+    def _change(self, work: list[tuple[Array, Array, list[Array]]]) -> None:
+        """Change parameters by their gradients, as one step."""
+        update = backends.select(config.current().backend).update
+        self.iterations += 1
+        hyper = self.hyper()
+        for parameter, gradient, slots in work:
+            # The primitive wants plain arrays; of a view, or float16, it gets a copy.
+            plain, gradient = canonical((parameter, gradient), _computed_in(parameter))
+            update(self.kind, plain, gradient, slots, hyper)
+            if plain is not parameter:
+                parameter[...] = plain
+
+
+def _computed_in(parameter: Array) -> np.dtype[Any]:
+    return FLOAT64 if parameter.dtype.itemsize == 8 else FLOAT32
+
+
+def _unused(parameter: Array) -> Array:
+    return np.empty(0, parameter.dtype)
+
+
+class SGD(Optimizer):
+    """Gradient descent: p -= learning_rate g; with momentum v = m v - learning_rate g, p += v.
+
+    Parameters
+    ----------
+    learning_rate : float
+    momentum : float
+        In [0, 1].
+    nesterov : bool
+        Whether the momentum looks ahead: p += m v - learning_rate g (Sutskever et al., 2013).
+    """
+
+    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False) -> None:
+        super().__init__(learning_rate)
+        self.momentum = _fraction("SGD", "momentum", momentum)
+        self.nesterov = nesterov
+        self.kind = "sgd" if not momentum else "nesterov" if nesterov else "momentum"
+
+    def slots(self, parameter: Array) -> list[Array]:
+        return [np.zeros_like(parameter)] if self.momentum else []
+
+    def hyper(self) -> tuple[float, ...]:
+        return (self.learning_rate, self.momentum) if self.momentum else (self.learning_rate,)
+
+
+class Momentum(SGD):
+    """`SGD` with momentum: v = m v - learning_rate g; p += v (Polyak, 1964).
+
+    Parameters
+    ----------
+    learning_rate : float
+    momentum : float
+        In [0, 1].
+    """
+
+    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.9) -> None:
+        super().__init__(learning_rate, momentum)
+
+
+class Nesterov(SGD):
+    """`SGD` with Nesterov's momentum: v = m v - learning_rate g; p += m v - learning_rate g.
+
+    Parameters
+    ----------
+    learning_rate : float
+    momentum : float
+        In [0, 1].
+    """
+
+    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.9) -> None:
+        super().__init__(learning_rate, momentum, nesterov=True)
+
+
+class Adagrad(Optimizer):
+    """a += g²; p -= learning_rate g / sqrt(a + epsilon) (Duchi et al., 2011).
+
+    Parameters
+    ----------
+    learning_rate, initial_accumulator_value, epsilon : float
+    """
+
+    kind = "adagrad"
+
+    def __init__(
+        self, learning_rate: float = 0.001, initial_accumulator_value: float = 0.1, epsilon: float = 1e-7
+    ) -> None:
+        super().__init__(learning_rate)
+        self.initial_accumulator_value = checks.number(
+            "Adagrad", "initial_accumulator_value", initial_accumulator_value
+        )
+        self.epsilon = checks.number("Adagrad", "epsilon", epsilon)
+
+    def slots(self, parameter: Array) -> list[Array]:
+        return [np.full_like(parameter, self.initial_accumulator_value)]
+
+    def hyper(self) -> tuple[float, ...]:
+        return self.learning_rate, self.epsilon
+
+
+class Adadelta(Optimizer):
+    """a = rho a + (1 - rho) g²; d = g sqrt(u + epsilon) / sqrt(a + epsilon); u = rho u + (1 - rho) d²;
+    p -= learning_rate d (Zeiler, 2012).
+
+    Parameters
+    ----------
+    learning_rate, rho, epsilon : float
+    """
+
+    kind = "adadelta"
+
+    def __init__(self, learning_rate: float = 0.001, rho: float = 0.95, epsilon: float = 1e-7) -> None:
+        super().__init__(learning_rate)
+        self.rho = _fraction("Adadelta", "rho", rho)
+        self.epsilon = checks.number("Adadelta", "epsilon", epsilon)
+
+    def slots(self, parameter: Array) -> list[Array]:
+        return [np.zeros_like(parameter), np.zeros_like(parameter)]
+
+    def hyper(self) -> tuple[float, ...]:
+        return self.learning_rate, self.rho, self.epsilon
+
+
+class RMSprop(Optimizer):
+    """v = rho v + (1 - rho) g²; p -= learning_rate g / sqrt(v + epsilon) (Tieleman & Hinton, 2012).
+
+    Parameters
+    ----------
+    learning_rate, rho : float
+    momentum : float
+        In [0, 1]; with it the steps are gathered first, u = momentum u + step.
+    epsilon : float
+    centered : bool
+        Whether the square of the gradients' mean is taken off v.
+    """
+
+    kind = "rmsprop"
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-7,
+        centered: bool = False,
+    ) -> None:
+        super().__init__(learning_rate)
+        self.rho = _fraction("RMSprop", "rho", rho)
+        self.momentum = _fraction("RMSprop", "momentum", momentum)
+        self.epsilon = checks.number("RMSprop", "epsilon", epsilon)
+        self.centered = bool(centered)
+
+    def slots(self, parameter: Array) -> list[Array]:
+        return [
+            np.zeros_like(parameter),
+            np.zeros_like(parameter) if self.centered else _unused(parameter),
+            np.zeros_like(parameter) if self.momentum else _unused(parameter),
+        ]
+
+    def hyper(self) -> tuple[float, ...]:
+        return self.learning_rate, self.rho, self.epsilon, self.momentum, self.centered
+
+
+class Adam(Optimizer):
+    """m += (1 - beta_1)(g - m); v += (1 - beta_2)(g² - v); p -= learning_rate m̂ / (sqrt(v̂) + epsilon),
+    where m̂ and v̂ are corrected for their start at zero (Kingma & Ba, 2015).
+
+    Parameters
+    ----------
+    learning_rate, beta_1, beta_2 : float
+    epsilon : float
+        As in Keras it is the paper's "epsilon hat", added to sqrt(v) before the correction.
+    amsgrad : bool
+        Whether the largest v so far takes v's place (Reddi et al., 2018).
+    """
+
+    kind = "adam"
+    weight_decay = 0.0
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+    ) -> None:
+        super().__init__(learning_rate)
+        name = type(self).__name__
+        self.beta_1 = checks.number(name, "beta_1", beta_1, below=1.0)
+        self.beta_2 = checks.number(name, "beta_2", beta_2, below=1.0)
+        self.epsilon = checks.number(name, "epsilon", epsilon)
+        self.amsgrad = bool(amsgrad)
+
+    def slots(self, parameter: Array) -> list[Array]:
+        largest = np.zeros_like(parameter) if self.amsgrad else _unused(parameter)
+        return [np.zeros_like(parameter), np.zeros_like(parameter), largest]
+
+    def hyper(self) -> tuple[float, ...]:
+        rate, t = self.learning_rate, self.iterations
+        alpha = rate * math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
+        return alpha, self.beta_1, self.beta_2, self.epsilon, self.amsgrad, rate * self.weight_decay
+
+
+class AdamW(Adam):
+    """`Adam`, after p -= learning_rate weight_decay p (Loshchilov & Hutter, 2019).
+
+    Parameters
+    ----------
+    learning_rate, weight_decay, beta_1, beta_2, epsilon : float
+    amsgrad : bool
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+    ) -> None:
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad)
+        self.weight_decay = checks.number("AdamW", "weight_decay", weight_decay)
+
+
+def _fraction(owner: str, name: str, value: Any) -> float:
+    number = checks.number(owner, name, value)
+    if number > 1:
+        raise ValueError(f"{owner}: {name} must be at most 1; got {value!r}")
+    return number
+
+
+# DESIGN's and Keras's spellings are both understood.
+AdaGrad = Adagrad
+AdaDelta = Adadelta
+
+NAMES: dict[str, type[Optimizer]] = {
+    "adadelta": Adadelta,
+    "adagrad": Adagrad,
+    "adam": Adam,
+    "adamw": AdamW,
+    "momentum": Momentum,
+    "nesterov": Nesterov,
+    "rmsprop": RMSprop,
+    "sgd": SGD,
+}
+
+
+def get(optimizer: str | Optimizer | type[Optimizer]) -> Optimizer:
+    """Return the optimizer of that name; an `Optimizer` is returned as it is.
+
+    Examples
+    --------
+    >>> get("adam").learning_rate
+    0.001
+    """
+    return lookup("optimizer", optimizer, NAMES, Optimizer)
