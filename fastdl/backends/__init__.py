@@ -125,8 +125,8 @@ def info() -> Info:
     Examples
     --------
     >>> import fastdl
-    >>> sorted(fastdl.info())[:3]
-    ['backend', 'cpu', 'engines']
+    >>> fastdl.info()["engines"]["gemm"].split()[0] in ("native", "numpy")
+    True
     """
     from .. import __version__
 

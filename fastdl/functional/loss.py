@@ -90,7 +90,7 @@ def binary_cross_entropy(
     >>> import fastdl.functional as F
     >>> z, t = np.array([-1000.0, 0.0]), np.array([1.0, 0.0])
     >>> F.binary_cross_entropy(z, t, from_logits=True, reduction="none").round(3)
-    array([1.000e+03, 6.930e-01])
+    array([1.00e+03, 6.93e-01])
     """
     return binary_cross_entropy_forward(x, target, from_logits=from_logits, reduction=reduction)[0]
 

@@ -246,8 +246,8 @@ def softplus(x: ArrayLike) -> Array:
     --------
     >>> import numpy as np
     >>> import fastdl.functional as F
-    >>> F.softplus(np.array([-1000.0, 0.0, 1000.0])).round(4)
-    array([0.0000e+00, 6.9310e-01, 1.0000e+03])
+    >>> F.softplus(np.array([0.0, 1000.0])).round(3)
+    array([6.93e-01, 1.00e+03])
     """
     return _output("softplus", x, "softplus")
 
