@@ -7,6 +7,12 @@
 
 #include "gemm.h"
 
+#include "taps.h"
+
+#include "patch.h"
+
+#include "winograd.h"
+
 #include "conv.h"
 #include "conv_dw.h"
 

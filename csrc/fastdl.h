@@ -36,6 +36,7 @@ typedef struct {
     int64_t batch, in_channels, out_channels, groups;
     int64_t in[3], kernel[3], stride[3], dilation[3], pad[3], out[3]; /* pad: before the first element */
     int64_t channels_last;                                            /* 0: NCHW + OIHW, 1: NHWC + HWIO */
+    int64_t strict;                                                   /* 1: each product is computed, no Winograd */
 } fd_conv;
 
 /* A pooling over three spatial axes. */
@@ -86,13 +87,13 @@ typedef struct {
                      int threads);
     int (*prelu_bwd)(void *dx, void *dslope, const void *dy, const void *x, const void *slope, int64_t outer,
                      int64_t channels, int64_t inner, int threads);
-    int (*softmax_fwd)(void *y, const void *x, int64_t outer, int64_t n, int64_t inner, int log, int threads);
-    int (*softmax_bwd)(void *dx, const void *dy, const void *y, int64_t outer, int64_t n, int64_t inner, int log,
-                       int threads);
     int (*dropout_fwd)(void *y, uint8_t *mask, const void *x, const float *noise, int64_t n, double rate, int threads);
     int (*dropout_bwd)(void *dx, const void *dy, const uint8_t *mask, int64_t n, double rate, int threads);
 
-    /* loss.h; exactly one of labels (int64 class numbers) and target (rows of probabilities) is given */
+    /* loss.h; a cross-entropy has labels (int64 class numbers) or else target (rows of probabilities) */
+    int (*softmax_fwd)(void *y, const void *x, int64_t outer, int64_t n, int64_t inner, int log, int threads);
+    int (*softmax_bwd)(void *dx, const void *dy, const void *y, int64_t outer, int64_t n, int64_t inner, int log,
+                       int threads);
     int (*softmax_xent_fwd)(void *losses, void *probs, const void *logits, const int64_t *labels, const void *target,
                             int64_t rows, int64_t n, int threads);
     int (*softmax_xent_bwd)(void *dlogits, const void *probs, const int64_t *labels, const void *target,

@@ -29,14 +29,14 @@
 
 #define FD_INLINE static inline __attribute__((always_inline))
 
-/* acc[i][j] += a[i] * b[j][offset ...] for i < mr, j < nv: one step of k. */
-FD_INLINE void FD(step)(V acc[MR][NV], const T *a, const T *const b[NV], int64_t offset, int mr, int nv) {
+/* acc[i][j] += a[i * pitch] * b[j][offset ...] for i < mr, j < nv: one step of k. */
+FD_INLINE void FD(step)(V acc[MR][NV], const T *a, int64_t pitch, const T *const b[NV], int64_t offset, int mr, int nv) {
     V column[NV];
 #pragma GCC unroll 4
     for (int j = 0; j < nv; j++) column[j] = vload(b[j] + offset);
 #pragma GCC unroll 8
     for (int i = 0; i < mr; i++) {
-        const V row = vset1(a[i]);
+        const V row = vset1(a[i * pitch]);
 #pragma GCC unroll 4
         for (int j = 0; j < nv; j++) acc[i][j] = vfma(row, column[j], acc[i][j]);
     }
@@ -58,19 +58,22 @@ FD_INLINE void FD(spill)(T *tile, V acc[MR][NV], int mr, int nv) {
 
 /* Call kernel(mr, nv) with constants, the smallest pair that covers `rows` rows and `vectors` vectors. */
 #if NV == 3
+#define FD_WITH_TWO(kernel, mr) \
+    case 2:                     \
+        kernel(mr, 2);          \
+        break;
+#else
+#define FD_WITH_TWO(kernel, mr)
+#endif
 #define FD_WITH_COLUMNS(kernel, mr, vectors) \
     switch (vectors) {                       \
-    case 1: kernel(mr, 1); break;            \
-    case 2: kernel(mr, 2); break;            \
-    default: kernel(mr, 3);                  \
-    }
-#else
-#define FD_WITH_COLUMNS(kernel, mr, vectors) \
-    if ((vectors) == 1)                      \
+    case 1:                                  \
         kernel(mr, 1);                       \
-    else                                     \
-        kernel(mr, 2);
-#endif
+        break;                               \
+        FD_WITH_TWO(kernel, mr)              \
+    default:                                 \
+        kernel(mr, NV);                      \
+    }
 #define FD_WITH_TILE(kernel, rows, vectors)              \
     do {                                                 \
         if ((rows) > MR / 2) {                           \
@@ -97,7 +100,7 @@ static void FD(gemm_tile)(T *restrict tile, const T *restrict a, const T *restri
     V acc[MR][NV];
 #define KERNEL(mr, nv)                                                                          \
     FD(clear)(acc, mr, nv);                                                                     \
-    for (int64_t p = 0; p < k; p++) FD(step)(acc, a + p * MR, columns, p * ldb, mr, nv); \
+    for (int64_t p = 0; p < k; p++) FD(step)(acc, a + p * MR, 1, columns, p * ldb, mr, nv);     \
     FD(spill)(tile, acc, mr, nv)
     FD_WITH_TILE(KERNEL, rows, vectors);
 #undef KERNEL

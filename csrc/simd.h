@@ -49,6 +49,8 @@
 #define FD_PASTE(name, type, isa) FD_PASTE_(name, type, isa)
 #define FD(name) FD_PASTE(name, FD_TYPE_NAME, FD_ISA_NAME)
 
+#define FD_INLINE static inline __attribute__((always_inline))
+
 #define VL (VBYTES / TBYTES)
 #define V FD(fd_vector)
 #define I FD(fd_lanes)

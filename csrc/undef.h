@@ -50,11 +50,13 @@
 #undef MC
 #undef NC
 #undef FD_INLINE
+#undef FD_WITH_TWO
 #undef FD_WITH_COLUMNS
 #undef FD_WITH_TILE
 #undef FD_BAND_BYTES
-#undef DW_O
-#undef DW_J
+#undef WINOGRAD_WEIGHT_BYTES
+#undef WINOGRAD_TILE_BYTES
+#undef DW_SUM_BYTES
+#undef DW_BAND_BYTES
 #undef DW_OUTPUTS
 #undef DW_CHANNELS
-#undef DW_VECTORS

@@ -1,0 +1,313 @@
+/* taps.h: what convolution forward and its gradient with respect to the input have in common.
+ *
+ * # Design: both passes (conv.h) are one thing, a *tap sum* over a lattice of outputs:
+ *
+ *     out[o, i] = bias[o] + sum over channels c and taps t of w[o, c, t] * src[c, i * step + edge[t]]
+ *
+ * The forward pass has step = stride and edge = tap * dilation - pad. The gradient with respect to the input is one
+ * such sum for each residue of the input coordinate modulo the stride: step = 1, and only the taps that meet that
+ * residue. So neither pass, nor a transposed convolution, ever multiplies by a stuffed zero.
+ *
+ * A task copies one band of the padded source into scratch, split into phases (coordinates equal modulo step), so
+ * that each tap of VL neighbouring outputs is VL neighbouring elements at a fixed offset, whatever stride, dilation
+ * and layout were; the micro-kernel of gemm.h reads it there. Where rows are short, vectors run across row ends
+ * ("flat") and the lanes between rows are dropped at the store.
+ *
+ *     source band, step 2          scratch, one channel                    outputs of one vector
+ *     x0 x1 x2 x3 x4 x5            phase 0: x0 x2 x4   phase 1: x1 x3 x5   tap t reads scratch + offset[t]
+ *
+ * Order of summation: bias, then channels ascending and in them taps ascending, one accumulator an output.
+ */
+
+#define FD_BAND_BYTES (384 * 1024) /* scratch of a band: with the weights in use it stays in a 1 MB L2 cache */
+
+/* One axis of a tap sum. Scratch position p of phase f holds source coordinate (p + base) * step + phase[f]. */
+typedef struct {
+    int64_t lattice, step, source; /* number of outputs, source steps an output, size of the source */
+    int64_t taps, phases, base, span;
+    int64_t *tap, *edge;           /* number in the whole kernel and source coordinate at output 0, of each tap */
+    int64_t *phase_of, *shift;     /* of each tap: index into phase, position relative to the output's */
+    int64_t *phase;
+} FD(axis);
+
+typedef struct {
+    const T *src;
+    T *out;
+    const T *panels;                       /* for each group and panel of MR outputs: bias, then w as [c][tap][MR] */
+    int64_t batch, groups, channels, outputs; /* channels and outputs are of one group */
+    int64_t src_n, src_c, src_s[3], out_n, out_c, out_s[3]; /* strides */
+    FD(axis) axis[3];
+    int64_t taps, rows, columns, row_bands, column_bands;   /* rows and columns of a band */
+    int64_t height, pitch, plane, channel;                  /* of scratch: rows, row pitch, phase, channel */
+    int64_t *offset;                                        /* of each tap, in a channel of scratch */
+    int act, strict;
+    T alpha;
+} FD(tap_sum);
+
+static void FD(axis_taps)(FD(axis) *axis) {
+    const int64_t step = axis->step;
+    int64_t low = 0, high = 0;
+    axis->phases = 0;
+    for (int64_t t = 0; t < axis->taps; t++) {
+        const int64_t phase = (axis->edge[t] % step + step) % step;
+        int64_t f = 0;
+        while (f < axis->phases && axis->phase[f] != phase) f++;
+        if (f == axis->phases) axis->phase[axis->phases++] = phase;
+        axis->phase_of[t] = f;
+        axis->shift[t] = (axis->edge[t] - phase) / step;
+        if (t == 0 || axis->shift[t] < low) low = axis->shift[t];
+        if (t == 0 || axis->shift[t] > high) high = axis->shift[t];
+    }
+    for (int64_t t = 0; t < axis->taps; t++) axis->shift[t] -= low;
+    axis->base = low;
+    axis->span = high - low;
+}
+
+/* Vectors of one row, each beginning at a multiple of VL, or of the whole band run together: the fewer win. */
+static int64_t FD(lane_pitch)(const FD(tap_sum) *s, int64_t rows, int64_t columns) {
+    const int64_t by_row = (columns + VL - 1) / VL * VL, flat = ((rows - 1) * s->pitch + columns + VL - 1) / VL * VL;
+    return flat < rows * by_row ? s->pitch : by_row;
+}
+
+/* Cut the lattice into bands that fit in scratch, 16 tasks or more where rows allow; a function of sizes only. */
+static void FD(plan_bands)(FD(tap_sum) *s, int64_t channels) {
+    const FD(axis) *h = &s->axis[1], *w = &s->axis[2];
+    const int64_t planes = channels * s->axis[0].taps * h->phases * w->phases;
+    const int64_t budget = FD_BAND_BYTES / (int64_t)sizeof(T);
+    s->rows = h->lattice;
+    s->columns = w->lattice;
+    while (s->rows > 1 && planes * (s->rows + h->span) * (s->columns + w->span) > budget) s->rows = (s->rows + 1) / 2;
+    while (s->columns > VL && planes * (s->rows + h->span) * (s->columns + w->span) > budget)
+        s->columns = (s->columns / 2 + VL - 1) / VL * VL;
+    while (s->rows >= 16 && s->batch * s->groups * ((h->lattice + s->rows - 1) / s->rows) < 16) s->rows = (s->rows + 1) / 2;
+    s->row_bands = (h->lattice + s->rows - 1) / s->rows;
+    s->column_bands = (w->lattice + s->columns - 1) / s->columns;
+    s->height = s->rows + h->span;
+    s->pitch = s->columns + w->span;
+    s->plane = s->height * s->pitch;
+    s->channel = s->axis[0].taps * h->phases * w->phases * s->plane;
+    int64_t *offset = s->offset;
+    for (int64_t d = 0; d < s->axis[0].taps; d++)
+        for (int64_t i = 0; i < h->taps; i++)
+            for (int64_t j = 0; j < w->taps; j++)
+                *offset++ = ((d * h->phases + h->phase_of[i]) * w->phases + w->phase_of[j]) * s->plane +
+                            h->shift[i] * s->pitch + w->shift[j];
+}
+
+/* Elements of scratch a band of `channels` channels takes; the last vector may read past the last row. */
+static int64_t FD(band_size)(const FD(tap_sum) *s, int64_t channels) {
+    return channels * s->channel + VL;
+}
+
+/* row[i] = src[i * stride], i < n */
+static void FD(copy_row)(T *restrict row, const T *restrict src, int64_t stride, int64_t n) {
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) vstore(row + i, vload_step(src + i * stride, stride, VL));
+    if (i < n) vstore_tail(row + i, vload_step(src + i * stride, stride, n - i), n - i);
+}
+
+static int64_t FD(ceil_div)(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
+
+/* computes  scratch = the band of image n, group g, channels first .. first + channels - 1, lattice depth `depth`,
+ *           rows row .. row + s->rows - 1, columns column .. column + s->columns - 1, zero outside the source
+ * layout    [channel][depth tap][row phase][column phase][height][pitch]
+ * touches   all of scratch, the source's own elements once */
+static void FD(copy_band)(T *scratch, const FD(tap_sum) *s, int64_t n, int64_t channel, int64_t channels, int64_t depth,
+                          int64_t row, int64_t column) {
+    const FD(axis) *d = &s->axis[0], *h = &s->axis[1], *w = &s->axis[2];
+    const T *image = s->src + n * s->src_n + channel * s->src_c;
+    T *out = scratch;
+    for (int64_t c = 0; c < channels; c++, image += s->src_c)
+        for (int64_t t = 0; t < d->taps; t++) {
+            const int64_t z = depth * d->step + d->edge[t];
+            for (int64_t f = 0; f < h->phases; f++)
+                for (int64_t g = 0; g < w->phases; g++) {
+                    /* columns j with 0 <= (column + j + base) * step + phase < source */
+                    const int64_t shift = (column + w->base) * w->step + w->phase[g];
+                    int64_t low = FD(ceil_div)(-shift, w->step), high = FD(ceil_div)(w->source - shift, w->step);
+                    low = low < 0 ? 0 : low > s->pitch ? s->pitch : low;
+                    high = high > s->pitch ? s->pitch : high < low ? low : high;
+                    for (int64_t i = 0; i < s->height; i++, out += s->pitch) {
+                        const int64_t y = (row + i + h->base) * h->step + h->phase[f];
+                        if (z < 0 || z >= d->source || y < 0 || y >= h->source || low == high) {
+                            memset(out, 0, (size_t)s->pitch * sizeof(T));
+                            continue;
+                        }
+                        for (int64_t j = 0; j < low; j++) out[j] = 0;
+                        FD(copy_row)(out + low, image + z * s->src_s[0] + y * s->src_s[1] +
+                                     (shift + low * w->step) * s->src_s[2], w->step * s->src_s[2], high - low);
+                        for (int64_t j = high; j < s->pitch; j++) out[j] = 0;
+                    }
+                }
+        }
+    memset(out, 0, VL * sizeof(T));
+}
+
+/* computes  tile[i][lane of vector j] = bias[i] + sum over c, t of w[c][t][i] * b[j][c * channel + offset[t] + lane]
+ * shapes    a (1 + channels * taps, MR) with the bias first, tile (rows, vectors * VL) with pitch NR
+ * touches   exactly those elements
+ * order     see the file's head
+ * source    the micro-kernel of gemm.h with a table of offsets in place of a pitch (indirection: Dukhan 2019) */
+static void FD(tap_tile)(T *restrict tile, const T *restrict a, const T *const *b, const FD(tap_sum) *s, int rows,
+                         int vectors) {
+    const T *columns[NV];
+    for (int j = 0; j < NV; j++) columns[j] = b[j < vectors ? j : 0];
+    const int64_t *const offset = s->offset, taps = s->taps, past = s->channels * s->channel;
+    V acc[MR][NV];
+#define KERNEL(mr, nv)                                                                              \
+    for (int i = 0; i < mr; i++)                                                                    \
+        for (int j = 0; j < nv; j++) acc[i][j] = vset1(a[i]);                                       \
+    for (int64_t c = 0; c < past; c += s->channel)                                                  \
+        for (int64_t t = 0; t < taps; t++) FD(step)(acc, a += MR, 1, columns, c + offset[t], mr, nv); \
+    FD(spill)(tile, acc, mr, nv)
+    FD_WITH_TILE(KERNEL, rows, vectors);
+#undef KERNEL
+}
+
+/* A position in a band as its lanes are walked: row and column, with `pitch` lanes a row. */
+typedef struct {
+    int64_t row, column, pitch;
+} FD(cursor);
+
+/* The next run of lanes of one row, at most `lanes` long; *valid of them are outputs. */
+static int64_t FD(next_run)(FD(cursor) *at, int64_t lanes, int64_t columns, int64_t *valid) {
+    const int64_t left = at->pitch - at->column, run = lanes < left ? lanes : left;
+    const int64_t inside = columns - at->column;
+    *valid = inside < 0 ? 0 : inside < run ? inside : run;
+    at->column += run;
+    if (at->column == at->pitch) {
+        at->column = 0;
+        at->row++;
+    }
+    return run;
+}
+
+/* out[lane] = tile[lane] for the outputs among a tile's lanes; out points at the band's first output. */
+static void FD(store_tile)(T *out, const T *tile, const FD(tap_sum) *s, FD(cursor) *at, int64_t rows, int64_t columns,
+                           int outputs, int vectors) {
+    const int64_t sh = s->out_s[1], sw = s->out_s[2];
+    for (int64_t lane = 0, run; lane < vectors * VL && at->row < rows; lane += run) {
+        int64_t valid;
+        T *first = out + at->row * sh + at->column * sw;
+        const int64_t rest = VL - lane % VL;
+        run = FD(next_run)(at, rest, columns, &valid);
+        if (valid == 0) continue;
+        for (int i = 0; i < outputs; i++) {
+            T *to = first + i * s->out_c;
+            const T *from = tile + i * NR + lane;
+            if (sw == 1 && valid == VL)
+                vstore(to, vload(from));
+            else if (sw == 1)
+                vstore_tail(to, vload_tail(from, valid), valid);
+            else
+                for (int64_t j = 0; j < valid; j++) to[j * sw] = from[j];
+        }
+    }
+}
+
+static void FD(tap_sum_task)(void *arg, int64_t task, void *scratch) {
+    const FD(tap_sum) *s = arg;
+    const int64_t column = task % s->column_bands * s->columns, a = task / s->column_bands;
+    const int64_t row = a % s->row_bands * s->rows, b = a / s->row_bands;
+    const int64_t depth = b % s->axis[0].lattice, c = b / s->axis[0].lattice;
+    const int64_t group = c % s->groups, n = c / s->groups;
+    const int64_t rows = s->axis[1].lattice - row < s->rows ? s->axis[1].lattice - row : s->rows;
+    const int64_t columns = s->axis[2].lattice - column < s->columns ? s->axis[2].lattice - column : s->columns;
+    const int64_t pitch = FD(lane_pitch)(s, rows, columns), flat = pitch == s->pitch;
+    const int64_t lanes = flat ? (rows - 1) * pitch + columns : rows * pitch;
+    const int64_t vectors = (lanes + VL - 1) / VL, panels = (s->outputs + MR - 1) / MR;
+    const int64_t depth_of_panel = (1 + s->channels * s->taps) * MR;
+    const T *panel = s->panels + group * panels * depth_of_panel;
+    T *out = s->out + n * s->out_n + group * s->outputs * s->out_c + depth * s->out_s[0] + row * s->out_s[1] +
+             column * s->out_s[2];
+    T tile[MR * NR] __attribute__((aligned(64)));
+
+    FD(copy_band)(scratch, s, n, group * s->channels, s->channels, depth, row, column);
+    for (int64_t first = 0; first < s->outputs; first += MR, panel += depth_of_panel, out += MR * s->out_c) {
+        const int outputs = (int)(s->outputs - first < MR ? s->outputs - first : MR);
+        FD(cursor) at = {0, 0, pitch};
+        for (int64_t v = 0; v < vectors; v += NV) {
+            const int count = (int)(vectors - v < NV ? vectors - v : NV);
+            const T *sources[NV] = {0};
+            for (int j = 0; j < count; j++) {
+                const int64_t lane = (v + j) * VL;
+                sources[j] = (const T *)scratch + (flat ? lane : lane / pitch * s->pitch + lane % pitch);
+            }
+            FD(tap_tile)(tile, panel, sources, s, outputs, count);
+            if (s->act != FD_LINEAR)
+                for (int i = 0; i < outputs; i++) FD(act_row)(tile + i * NR, tile + i * NR, count * VL, s->act, s->alpha);
+            FD(store_tile)(out, tile, s, &at, rows, columns, outputs, count);
+        }
+    }
+}
+
+/* Strides of (N, C, D, H, W) or (N, D, H, W, C). */
+static void FD(image_strides)(int64_t *n, int64_t *c, int64_t s[3], int64_t channels, const int64_t size[3], int last) {
+    *c = last ? 1 : size[0] * size[1] * size[2];
+    s[2] = last ? channels : 1;
+    s[1] = s[2] * size[2];
+    s[0] = s[1] * size[1];
+    *n = channels * size[0] * size[1] * size[2];
+}
+
+/* A view of the weights: w[(group * outputs + o) * out + c * in + t * tap], plus group * group_in for the inputs. */
+typedef struct {
+    const T *w, *bias;
+    const FD(tap_sum) *s;
+    T *panels;
+    int64_t group, out, in, tap, kernel[3];
+} FD(weights);
+
+static void FD(pack_weights)(void *arg, int64_t task, void *scratch) {
+    (void)scratch;
+    const FD(weights) *v = arg;
+    const FD(tap_sum) *s = v->s;
+    const FD(axis) *d = &s->axis[0], *h = &s->axis[1], *w = &s->axis[2];
+    const int64_t count = (s->outputs + MR - 1) / MR, group = task / count, first = task % count * MR;
+    const int64_t outputs = s->outputs - first < MR ? s->outputs - first : MR;
+    T *to = v->panels + task * (1 + s->channels * s->taps) * MR;
+    for (int64_t i = 0; i < MR; i++)
+        *to++ = v->bias != NULL && i < outputs ? v->bias[group * s->outputs + first + i] : (T)0;
+    const T *from = v->w + group * v->group + first * v->out;
+    for (int64_t c = 0; c < s->channels; c++)
+        for (int64_t a = 0; a < d->taps; a++)
+            for (int64_t b = 0; b < h->taps; b++)
+                for (int64_t e = 0; e < w->taps; e++) {
+                    const int64_t t = (d->tap[a] * v->kernel[1] + h->tap[b]) * v->kernel[2] + w->tap[e];
+                    const T *weight = from + c * v->in + t * v->tap;
+                    for (int64_t i = 0; i < MR; i++) *to++ = i < outputs ? weight[i * v->out] : (T)0;
+                }
+}
+
+/* Memory for the taps of three axes and the offsets of their product; the caller frees *memory. */
+static int FD(tap_tables)(FD(tap_sum) *s, const int64_t kernel[3], int64_t **memory) {
+    const int64_t all = kernel[0] + kernel[1] + kernel[2];
+    int64_t *table = fd_alloc((size_t)(5 * all + kernel[0] * kernel[1] * kernel[2] + 1) * sizeof(int64_t));
+    *memory = table;
+    if (table == NULL) return FD_NOMEM;
+    for (int i = 0; i < 3; i++) {
+        int64_t **const parts[] = {&s->axis[i].tap, &s->axis[i].edge, &s->axis[i].phase_of, &s->axis[i].shift,
+                                   &s->axis[i].phase};
+        for (int j = 0; j < 5; j++, table += kernel[i]) *parts[j] = table;
+    }
+    s->offset = table;
+    return FD_OK;
+}
+
+/* The forward pass's axes: every tap, at tap * dilation - pad. */
+static void FD(forward_axes)(FD(tap_sum) *s, const fd_conv *p) {
+    s->taps = 1;
+    for (int i = 0; i < 3; i++) {
+        FD(axis) *axis = &s->axis[i];
+        axis->lattice = p->out[i];
+        axis->step = p->stride[i];
+        axis->source = p->in[i];
+        axis->taps = p->kernel[i];
+        for (int64_t t = 0; t < axis->taps; t++) {
+            axis->tap[t] = t;
+            axis->edge[t] = t * p->dilation[i] - p->pad[i];
+        }
+        FD(axis_taps)(axis);
+        s->taps *= axis->taps;
+    }
+}
