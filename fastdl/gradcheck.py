@@ -250,8 +250,9 @@ def gradcheck(
         return float(np.vdot(copy.deepcopy(model).vjp(x, training)[0], projection))
 
     # Below what rounding does to the differences, errors are measured against that, not against the gradient.
-    unit = float(np.finfo(np.float64).eps)
-    floor = 16 * unit ** (2 / 3) * float(np.vdot(abs(y), abs(projection))) / tolerance
+    float64 = np.finfo(np.float64)
+    size = float(np.vdot(abs(y), abs(projection)))
+    floor = 16 * float(float64.eps) ** (2 / 3) * size / tolerance + float(float64.tiny)
     errors = [
         _worst(name, loss, *pair, _entries(pair[0].shape, samples, rng), floor)
         for name, pair in pairs.items()
