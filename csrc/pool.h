@@ -4,100 +4,132 @@
  * have the same shape: neighbouring columns of one row (NCHW) or neighbouring channels of one pixel (NHWC). In both,
  * lane l of tap (d, h, w) is x[d*step[0] + h*step[1] + w*step[2] + l*lane], so a kernel is what stands between that
  * load and a store. Columns whose windows hang over an edge are blocks of one.
- *   - A task is a range of channels of one image. It owns that part of dx, so backward passes clear it and scatter
- *     into it without a race, in the order of the outputs.
+ *   - A task is a strip of y or, backward, of dx, which it clears; it then visits every window that reaches into the
+ *     strip and scatters to the cells inside it. Tasks share no cell, so there is no race, and each cell adds up
+ *     its windows in the order of the outputs.
  *   - An axis that its window fills is joined to the axis before it: global pooling becomes one long row.
  *   - Where NCHW has few columns but long windows, the lanes are neighbouring taps of one window instead.
  */
+
+#define STRIP_BYTES (1 << 17) /* of x a task, at least: it stays in the level-2 cache while windows overlap */
 
 /* One pooling, as its tasks see it. */
 typedef struct {
     fd_pool plan;
     int64_t step[3];     /* elements from a cell to the next one on each axis of x */
     int64_t lane;        /* elements from the window of one output of a block to that of the next */
-    int64_t inner[2];    /* columns inner[0] .. inner[1]-1 have their whole window inside the row, and may share a block */
-    int64_t share;       /* channels a task */
-    int64_t shares;      /* tasks an image */
-    int64_t taps;        /* cells of a whole window */
+    int64_t inner[2];    /* columns inner[0] .. inner[1]-1 have their whole window inside the row */
+    int64_t planes;      /* of one channel each (NCHW), or images (NHWC) */
+    int64_t share;       /* planes a task */
+    int64_t strips;      /* tasks a share, which cut it across axis `cut` */
+    int cut;             /* the first axis, but for the depth of a two-dimensional input: strips have no gaps */
     int along_window;    /* the lanes are neighbouring taps, and a block is one output */
+    int spaced;          /* average_scatter_row gathers */
+    size_t scratch;      /* bytes of its scratch row */
+    int64_t taps;        /* cells of a whole window */
     int64_t offset[256]; /* elements from a window's corner to each of its taps, where taps <= 256 */
     T *to;               /* y, or dx */
     const T *from;       /* x, or dy */
     void *index;         /* tap numbers: written forward, read backward; NULL when nobody wants them */
 } FD(pool);
 
-/* The windows of one block, clipped to the cells that exist. */
+/* Where a task is: its strip, and the windows of the block at hand. */
 typedef struct {
-    int64_t corner[3];      /* first cell, which a pad may put before the input */
-    int64_t begin[3];       /* taps begin .. end-1 are real cells */
-    int64_t end[3];
-    int64_t counted[3];     /* cells on each axis that a mean is over */
-} FD(window);
+    int64_t out_begin[3], out_end[3]; /* outputs to visit */
+    int64_t in_begin[3], in_end[3];   /* cells that may be touched */
+    int64_t own_begin, own_end;       /* the same as elements of x */
+    int64_t corner[3];                /* first cell of the window, which a pad may put before the input */
+    int64_t begin[3], end[3];         /* its taps that are cells of the strip */
+    int64_t counted[3];               /* cells on each axis that a mean is over */
+    T *scratch;
+} FD(place);
 
-/* n outputs at y[at_y + l], whose windows have their corners at x[at_x + l * lane]. */
-typedef void FD(pool_block)(const FD(pool) *pool, const FD(window) *window, int64_t at_y, int64_t at_x, int64_t n);
+/* Outputs y ..., whose windows have their corners at x, x + lane, ...: n of them in a block, or a whole row. */
+typedef void FD(pool_block)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n, int64_t lane);
+typedef void FD(pool_row)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x);
 
 /* ---- the walk ------------------------------------------------------------------------------------------------- */
 
-FD_INLINE void FD(pool_clip)(FD(window) *window, const fd_pool *p, int axis, int64_t out) {
+FD_INLINE int64_t FD(least)(int64_t a, int64_t b) { return a < b ? a : b; }
+FD_INLINE int64_t FD(most)(int64_t a, int64_t b) { return a > b ? a : b; }
+
+FD_INLINE void FD(pool_clip)(FD(place) *at, const fd_pool *p, int axis, int64_t out) {
     const int64_t corner = out * p->stride[axis] - p->pad_before[axis], size = p->size[axis];
-    const int64_t real = p->in[axis] - corner, padded = real + p->pad_after[axis];
-    window->corner[axis] = corner;
-    window->begin[axis] = corner < 0 ? -corner : 0;
-    window->end[axis] = size < real ? size : real;
-    window->counted[axis] =
-        p->count_include_pad ? (size < padded ? size : padded) : window->end[axis] - window->begin[axis];
+    const int64_t real = p->in[axis] - corner;
+    at->corner[axis] = corner;
+    at->begin[axis] = FD(most)(at->in_begin[axis] - corner, 0);
+    at->end[axis] = FD(least)(at->in_end[axis] - corner, size);
+    at->counted[axis] = p->count_include_pad ? FD(least)(size, real + p->pad_after[axis])
+                                             : FD(least)(size, real) - FD(most)(-corner, 0);
 }
 
-FD_INLINE void FD(pool_plane)(const FD(pool) *pool, int64_t y, int64_t x, int64_t channels, FD(pool_block) *block) {
+FD_INLINE void FD(pool_columns)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x, int64_t lane,
+                                FD(pool_block) *block) {
+    for (int64_t column = 0, n; column < pool->plan.out[2]; column += n) {
+        FD(pool_clip)(at, &pool->plan, 2, column);
+        n = column < pool->inner[0] || column >= pool->inner[1] ? 1 : FD(least)(pool->inner[1] - column, VL);
+        block(pool, at, y + column, x + at->corner[2], n, lane);
+    }
+}
+
+FD_INLINE void FD(pool_channels)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x, FD(pool_block) *block) {
+    const int64_t channels = pool->plan.channels;
+    for (int64_t column = 0; column < pool->plan.out[2]; column++) {
+        FD(pool_clip)(at, &pool->plan, 2, column);
+        const int64_t y_pixel = y + column * channels, x_pixel = x + at->corner[2] * channels;
+        int64_t c = 0;
+        for (; c + VL <= channels; c += VL) block(pool, at, y_pixel + c, x_pixel + c, VL, 1);
+        if (c < channels) block(pool, at, y_pixel + c, x_pixel + c, channels - c, 1);
+    }
+}
+
+/* A row, block by block; the block is compiled for each of the common lanes. */
+FD_INLINE void FD(pool_blocks)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x, FD(pool_block) *block) {
+    if (pool->plan.channels_last)
+        FD(pool_channels)(pool, at, y, x, block);
+    else if (pool->lane == 1)
+        FD(pool_columns)(pool, at, y, x, 1, block);
+    else if (pool->lane == 2)
+        FD(pool_columns)(pool, at, y, x, 2, block);
+    else
+        FD(pool_columns)(pool, at, y, x, pool->lane, block);
+}
+
+FD_INLINE void FD(pool_plane)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x, FD(pool_row) *row) {
     const fd_pool *p = &pool->plan;
-    const int64_t pixel = p->channels_last ? p->channels : 1;
-    FD(window) window;
-    for (int64_t od = 0; od < p->out[0]; od++) {
-        FD(pool_clip)(&window, p, 0, od);
-        for (int64_t oh = 0; oh < p->out[1]; oh++) {
-            FD(pool_clip)(&window, p, 1, oh);
-            const int64_t y_row = y + (od * p->out[1] + oh) * p->out[2] * pixel;
-            const int64_t x_row = x + window.corner[0] * pool->step[0] + window.corner[1] * pool->step[1];
-            for (int64_t ow = 0, columns; ow < p->out[2]; ow += columns) {
-                FD(pool_clip)(&window, p, 2, ow);
-                const int64_t at_y = y_row + ow * pixel, at_x = x_row + window.corner[2] * pool->step[2];
-                columns = 1;
-                if (p->channels_last) {
-                    for (int64_t c = 0; c < channels; c += VL)
-                        block(pool, &window, at_y + c, at_x + c, channels - c < VL ? channels - c : VL);
-                } else {
-                    if (ow >= pool->inner[0] && ow < pool->inner[1])
-                        columns = pool->inner[1] - ow < VL ? pool->inner[1] - ow : VL;
-                    block(pool, &window, at_y, at_x, columns);
-                }
-            }
+    for (int64_t od = at->out_begin[0]; od < at->out_end[0]; od++) {
+        FD(pool_clip)(at, p, 0, od);
+        for (int64_t oh = at->out_begin[1]; oh < at->out_end[1]; oh++) {
+            FD(pool_clip)(at, p, 1, oh);
+            row(pool, at, y + (od * p->out[1] + oh) * p->out[2] * pool->step[2],
+                x + at->corner[0] * pool->step[0] + at->corner[1] * pool->step[1]);
         }
     }
 }
 
-/* Everything of y and x that belongs to a task. */
-FD_INLINE void FD(pool_walk)(const FD(pool) *pool, int64_t task, FD(pool_block) *block) {
+/* The rows of a task; backward, its part of dx is cleared first. */
+FD_INLINE void FD(pool_walk)(const FD(pool) *pool, int64_t task, void *scratch, int backward, FD(pool_row) *row) {
     const fd_pool *p = &pool->plan;
-    const int64_t x_plane = p->in[0] * p->in[1] * p->in[2], y_plane = p->out[0] * p->out[1] * p->out[2];
-    const int64_t image = task / pool->shares * p->channels, first = task % pool->shares * pool->share;
-    const int64_t last = p->channels - first < pool->share ? p->channels : first + pool->share;
-    if (p->channels_last)
-        FD(pool_plane)(pool, image * y_plane + first, image * x_plane + first, last - first, block);
-    else
-        for (int64_t c = image + first; c < image + last; c++) FD(pool_plane)(pool, c * y_plane, c * x_plane, 1, block);
-}
-
-static void FD(pool_clear)(const FD(pool) *pool, int64_t task) {
-    const fd_pool *p = &pool->plan;
-    const int64_t cells = p->in[0] * p->in[1] * p->in[2];
-    const int64_t image = task / pool->shares, first = task % pool->shares * pool->share;
-    const int64_t channels = p->channels - first < pool->share ? p->channels - first : pool->share;
-    T *dx = pool->to + image * p->channels * cells;
-    if (!p->channels_last || channels == p->channels)
-        memset(dx + first * cells, 0, (size_t)(channels * cells) * sizeof(T));
-    else
-        for (int64_t i = 0; i < cells; i++) memset(dx + i * p->channels + first, 0, (size_t)channels * sizeof(T));
+    const int64_t number = task % pool->strips, strips = pool->strips;
+    FD(place) at = {.scratch = scratch};
+    for (int axis = 0; axis < 3; axis++) {
+        const int64_t in = p->in[axis], out = p->out[axis], pad = p->pad_before[axis];
+        const int cut_in = axis == pool->cut && backward, cut_out = axis == pool->cut && !backward;
+        at.in_begin[axis] = cut_in ? number * in / strips : 0;
+        at.in_end[axis] = cut_in ? (number + 1) * in / strips : in;
+        /* Backward, from the first window that ends behind in_begin to the last that starts before in_end. */
+        const int64_t behind = at.in_begin[axis] + pad - p->size[axis], before = at.in_end[axis] + pad - 1;
+        at.out_begin[axis] = cut_out ? number * out / strips : behind < 0 ? 0 : behind / p->stride[axis] + 1;
+        at.out_end[axis] = cut_out ? (number + 1) * out / strips : FD(least)(before / p->stride[axis] + 1, out);
+    }
+    const int64_t x_plane = p->in[0] * pool->step[0], y_plane = p->out[0] * p->out[1] * p->out[2] * pool->step[2];
+    const int64_t first = task / strips * pool->share, last = FD(least)(first + pool->share, pool->planes);
+    for (int64_t i = first; i < last; i++) {
+        at.own_begin = i * x_plane + at.in_begin[pool->cut] * pool->step[pool->cut];
+        at.own_end = i * x_plane + at.in_end[pool->cut] * pool->step[pool->cut];
+        if (backward) memset(pool->to + at.own_begin, 0, (size_t)(at.own_end - at.own_begin) * sizeof(T));
+        FD(pool_plane)(pool, &at, i * y_plane, i * x_plane, row);
+    }
 }
 
 /* Elements from a window's corner to the tap of that number. */
@@ -107,19 +139,18 @@ static int64_t FD(pool_offset)(const FD(pool) *pool, int64_t tap) {
            tap % size[2] * pool->step[2];
 }
 
+/* While a window fills the last axis, make that axis one with the axis before it. Tap numbers stay what they are. */
 static void FD(pool_join)(fd_pool *p) {
     for (int joins = 0; joins < 2; joins++) {
         const int64_t width = p->in[2];
         if (p->size[2] != width || p->pad_before[2] != 0 || p->pad_after[2] != 0 || p->out[2] != 1) return;
-        int64_t *const axes[] = {p->in, p->size, p->stride, p->pad_before, p->pad_after};
-        for (int i = 0; i < 5; i++) {
-            axes[i][2] = axes[i][1] * width;
+        int64_t *const axes[] = {p->in, p->size, p->stride, p->pad_before, p->pad_after, p->out};
+        for (int i = 0; i < 6; i++) {
+            const int is_pad = axes[i] == p->pad_before || axes[i] == p->pad_after;
+            axes[i][2] = axes[i] == p->out ? axes[i][1] : axes[i][1] * width;
             axes[i][1] = axes[i][0];
-            axes[i][0] = i < 3;
+            axes[i][0] = !is_pad;
         }
-        p->out[2] = p->out[1];
-        p->out[1] = p->out[0];
-        p->out[0] = 1;
     }
 }
 
@@ -129,30 +160,33 @@ static int FD(pool_run)(fd_task task, const fd_pool *plan, T *to, const T *from,
     if (p->channels == 1) p->channels_last = 0; /* the two layouts are one, and rows fill vectors better */
     FD(pool_join)(p);
 
-    const int64_t pixel = p->channels_last ? p->channels : 1;
-    const int64_t cells = p->in[0] * p->in[1] * p->in[2], outputs = p->out[0] * p->out[1] * p->out[2];
-    pool.step[0] = p->in[1] * p->in[2] * pixel;
-    pool.step[1] = p->in[2] * pixel;
-    pool.step[2] = pixel;
+    pool.step[2] = p->channels_last ? p->channels : 1;
+    pool.step[1] = p->in[2] * pool.step[2];
+    pool.step[0] = p->in[1] * pool.step[1];
     pool.lane = p->channels_last ? 1 : p->stride[2];
     pool.taps = p->size[0] * p->size[1] * p->size[2];
-    pool.along_window = !p->channels_last && p->size[2] >= VL && (p->stride[2] > 2 || p->out[2] < VL);
-    if (!pool.along_window) {
-        const int64_t room = p->in[2] + p->pad_before[2] - p->size[2];
-        pool.inner[0] = (p->pad_before[2] + p->stride[2] - 1) / p->stride[2];
-        pool.inner[1] = room < 0 ? 0 : room / p->stride[2] + 1;
-        if (pool.inner[1] > p->out[2]) pool.inner[1] = p->out[2];
-    }
     for (int64_t tap = 0; tap < pool.taps && pool.taps <= 256; tap++) pool.offset[tap] = FD(pool_offset)(&pool, tap);
+    pool.along_window = !p->channels_last && p->size[2] >= VL && (p->stride[2] > 2 || p->out[2] < VL);
+    const int64_t room = p->in[2] + p->pad_before[2] - p->size[2];
+    if (!pool.along_window && room >= 0) {
+        pool.inner[0] = (p->pad_before[2] + p->stride[2] - 1) / p->stride[2];
+        pool.inner[1] = FD(least)(room / p->stride[2] + 1, p->out[2]);
+    }
 
-    /* Enough tasks for the threads of today, each of 16 KiB or more and, in NHWC, of whole cache lines. */
-    const int64_t line = p->channels_last ? 64 / TBYTES : 1;
-    const int64_t wanted = 32 / (p->batch + 1) + 1;
-    const int64_t spread = (p->channels + wanted - 1) / wanted, least = 16384 / TBYTES / cells + 1;
-    pool.share = ((spread > least ? spread : least) + line - 1) / line * line;
-    pool.shares = (p->channels + pool.share - 1) / pool.share;
-    const int64_t work = p->batch * p->channels * (cells + outputs * pool.taps) / VL;
-    return fd_parallel(task, &pool, p->batch * pool.shares, 0, fd_threads_for(work, threads));
+    /* Spaced out, each vector of a row costs its window's columns; else each output costs its window's vectors. */
+    pool.spaced = !p->channels_last && p->in[2] * p->size[2] < p->out[2] * (p->size[2] + 4 * VL);
+    const int64_t reach = FD(most)((p->out[2] - 1) * p->stride[2], p->in[2] + p->pad_before[2]);
+    pool.scratch = pool.spaced ? (size_t)(reach + 2 * p->size[2] + VL) * sizeof(T) : 0;
+
+    pool.cut = p->in[0] == 1;
+    pool.planes = p->channels_last ? p->batch : p->batch * p->channels;
+    const int64_t bytes = p->in[0] * pool.step[0] * TBYTES, rows = STRIP_BYTES / (pool.step[pool.cut] * TBYTES + 1) + 1;
+    pool.share = STRIP_BYTES / (bytes + 1) + 1;
+    pool.strips = pool.share > 1 ? 1 : FD(most)(p->in[pool.cut] / FD(most)(rows, 2 * p->size[pool.cut]), 1);
+    const int64_t tasks = (pool.planes + pool.share - 1) / pool.share * pool.strips;
+    const int64_t outputs = p->batch * p->channels * p->out[0] * p->out[1] * p->out[2];
+    const int64_t cells = p->batch * p->channels * p->in[0] * p->in[1] * p->in[2];
+    return fd_parallel(task, &pool, tasks, pool.scratch, fd_threads_for((cells + outputs * pool.taps) / VL, threads));
 }
 
 /* ---- max ------------------------------------------------------------------------------------------------------ */
@@ -160,104 +194,89 @@ static int FD(pool_run)(fd_task task, const fd_pool *plan, T *to, const T *from,
 typedef uint8_t FD(bytes) __attribute__((vector_size(VL)));
 typedef int32_t FD(words) __attribute__((vector_size(4 * VL)));
 
-/* index[at + l] = tap[l] for l < n. */
-FD_INLINE void FD(index_store)(const FD(pool) *pool, int64_t at, I tap, int64_t n) {
+FD_INLINE void FD(index_store)(const FD(pool) *pool, int64_t y, I tap, int64_t n) {
     if (pool->index == NULL) return;
     if (pool->taps <= 256) {
         const FD(bytes) narrow = __builtin_convertvector(tap, FD(bytes));
-        uint8_t *index = (uint8_t *)pool->index + at;
+        uint8_t *index = (uint8_t *)pool->index + y;
         if (n == VL)
             memcpy(index, &narrow, sizeof narrow);
         else
             for (int64_t l = 0; l < n; l++) index[l] = narrow[l];
     } else {
         const FD(words) narrow = __builtin_convertvector(tap, FD(words));
-        memcpy((int32_t *)pool->index + at, &narrow, (size_t)n * sizeof(int32_t));
+        memcpy((int32_t *)pool->index + y, &narrow, (size_t)n * sizeof(int32_t));
     }
 }
 
-/* Lanes where v takes the place of an earlier best: it is larger, or the first NaN. */
-FD_INLINE I FD(max_wins)(V v, V best) { return ~(I)(v <= best) & (I)(best == best); }
+/* Lanes where v takes the place of the best of all later taps. Downwards, the first NaN and the first of the largest
+ * are the last to win, and one comparison with `best` decides: it is all that an iteration waits for. */
+FD_INLINE I FD(max_wins)(V v, V best) { return (I)(v >= best) | (I)(v != v); }
 
 /* One window a lane. */
-FD_INLINE void FD(max_columns)(const FD(pool) *pool, const FD(window) *window, int64_t at_y, int64_t at_x, int64_t n,
+FD_INLINE void FD(max_columns)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,
                                int64_t lane) {
-    const int64_t *size = pool->plan.size, *step = pool->step, *begin = window->begin, *end = window->end;
-    const T *x = pool->from;
-    V best = {0};
+    const int64_t *size = pool->plan.size, *step = pool->step, *begin = at->begin, *end = at->end;
+    V best = vset1(-(T)INFINITY);
     I winner = {0};
-    int first = 1;
-    for (int64_t d = begin[0]; d < end[0]; d++)
-        for (int64_t h = begin[1]; h < end[1]; h++)
-            for (int64_t w = begin[2]; w < end[2]; w++) {
-                const V v = vload_step(x + (at_x + d * step[0] + h * step[1] + w * step[2]), lane, n);
-                const I tap = (TI)((d * size[1] + h) * size[2] + w) - (I){0};
-                const I wins = first ? ~(I){0} : FD(max_wins)(v, best);
+    for (int64_t d = end[0] - 1; d >= begin[0]; d--)
+        for (int64_t h = end[1] - 1; h >= begin[1]; h--) {
+            const int64_t row = x + d * step[0] + h * step[1], tap = (d * size[1] + h) * size[2];
+            for (int64_t w = end[2] - 1; w >= begin[2]; w--) {
+                const V v = vload_step(pool->from + (row + w * step[2]), lane, n);
+                const I wins = FD(max_wins)(v, best);
                 best = vselect(wins, v, best);
-                winner = (I)vselect(wins, (V)tap, (V)winner);
-                first = 0;
+                winner = (wins & (TI)(tap + w)) | (winner & ~wins);
             }
-    if (n == VL)
-        vstore(pool->to + at_y, best);
-    else
-        vstore_tail(pool->to + at_y, best, n);
-    FD(index_store)(pool, at_y, winner, n);
+        }
+    vstore_upto(pool->to + y, best, n);
+    FD(index_store)(pool, y, winner, n);
 }
 
 /* One window, its taps spread over the lanes: lane by lane first, then over the lanes. */
-static void FD(max_window)(const FD(pool) *pool, const FD(window) *window, int64_t at_y, int64_t at_x) {
-    const int64_t *size = pool->plan.size, *step = pool->step, *begin = window->begin, *end = window->end;
-    const T *x = pool->from + (at_x + begin[2]);
+static void FD(max_window)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x) {
+    const int64_t *size = pool->plan.size, *step = pool->step, *begin = at->begin, *end = at->end;
+    const int64_t width = end[2] - begin[2];
     I lanes;
     for (int l = 0; l < VL; l++) lanes[l] = (TI)l;
-    /* Every lane starts from the first cell: an equal one later does not win, so none of its copies does harm. */
-    V best = vset1(x[begin[0] * step[0] + begin[1] * step[1]]);
-    I winner = (TI)((begin[0] * size[1] + begin[1]) * size[2] + begin[2]) - (I){0};
-    for (int64_t d = begin[0]; d < end[0]; d++)
-        for (int64_t h = begin[1]; h < end[1]; h++) {
-            const T *row = x + (d * step[0] + h * step[1]);
-            const int64_t tap = (d * size[1] + h) * size[2] + begin[2], width = end[2] - begin[2];
-            for (int64_t w = 0; w < width; w += VL) {
-                V v;
-                I wins;
-                if (width - w >= VL) {
-                    v = vload(row + w);
-                    wins = FD(max_wins)(v, best);
-                } else {
-                    v = vload_tail(row + w, width - w);
-                    wins = FD(max_wins)(v, best) & (I)(lanes < (TI)(width - w));
-                }
+    V best = vset1(-(T)INFINITY);
+    I winner = (TI)pool->taps - (I){0}; /* behind every tap, for lanes that never meet one */
+    for (int64_t d = end[0] - 1; d >= begin[0]; d--)
+        for (int64_t h = end[1] - 1; h >= begin[1]; h--) {
+            const int64_t row = x + d * step[0] + h * step[1] + begin[2], tap = (d * size[1] + h) * size[2] + begin[2];
+            for (int64_t w = (width - 1) / VL * VL; w >= 0; w -= VL) {
+                const V v = vload_upto(pool->from + (row + w), width - w);
+                const I wins = FD(max_wins)(v, best) & (I)(lanes < (TI)FD(least)(width - w, VL));
                 best = vselect(wins, v, best);
-                winner = (I)vselect(wins, (V)(lanes + (TI)(tap + w)), (V)winner);
+                winner = (wins & (lanes + (TI)(tap + w))) | (winner & ~wins);
             }
         }
-    T top = best[0];
-    TI at = winner[0];
-    for (int l = 1; l < VL; l++) {
-        const int same = best[l] == top || (best[l] != best[l] && top != top);
-        if (same ? winner[l] < at : !(best[l] <= top) && top == top) {
-            top = best[l];
-            at = winner[l];
-        }
+    for (int half = VL / 2; half > 0; half /= 2) {
+        const V a = vinterleave_low(best, best), b = vinterleave_high(best, best);
+        const I tap_a = (I)vinterleave_low((V)winner, (V)winner), tap_b = (I)vinterleave_high((V)winner, (V)winner);
+        const I nan_a = a != a, nan_b = b != b, same = (I)(a == b) | (nan_a & nan_b);
+        const I wins = (I)(b > a) | (nan_b & ~nan_a) | (same & (I)(tap_b < tap_a));
+        best = vselect(wins, b, a);
+        winner = (wins & tap_b) | (tap_a & ~wins);
     }
-    pool->to[at_y] = top;
-    FD(index_store)(pool, at_y, at - (I){0}, 1);
+    vstore_tail(pool->to + y, best, 1);
+    FD(index_store)(pool, y, winner, 1);
 }
 
-FD_INLINE void FD(max_block)(const FD(pool) *pool, const FD(window) *window, int64_t at_y, int64_t at_x, int64_t n) {
+FD_INLINE void FD(max_block)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,
+                             int64_t lane) {
     if (pool->along_window)
-        FD(max_window)(pool, window, at_y, at_x);
-    else if (pool->lane == 1)
-        FD(max_columns)(pool, window, at_y, at_x, n, 1);
-    else if (pool->lane == 2)
-        FD(max_columns)(pool, window, at_y, at_x, n, 2);
+        FD(max_window)(pool, at, y, x);
     else
-        FD(max_columns)(pool, window, at_y, at_x, n, pool->lane);
+        FD(max_columns)(pool, at, y, x, n, lane);
+}
+
+FD_INLINE void FD(max_row)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x) {
+    FD(pool_blocks)(pool, at, y, x, FD(max_block));
 }
 
 static void FD(maxpool_fwd_task)(void *arg, int64_t task, void *scratch) {
-    (void)scratch;
-    FD(pool_walk)(arg, task, FD(max_block));
+    FD(pool_walk)(arg, task, scratch, 0, FD(max_row));
 }
 
 /* computes  y[n, c, o] = max over the real cells k of window o of x[n, c, o*stride + k - pad], and the k that won:
@@ -271,23 +290,24 @@ static int FD(fd_maxpool_fwd)(void *y, void *index, const void *x, const fd_pool
     return FD(pool_run)(FD(maxpool_fwd_task), plan, y, x, index, threads);
 }
 
-FD_INLINE void FD(max_scatter)(const FD(pool) *pool, const FD(window) *window, int64_t at_y, int64_t at_x, int64_t n) {
-    (void)window;
-    T *dx = pool->to + at_x;
-    const T *dy = pool->from + at_y;
-    if (pool->taps <= 256) {
-        const uint8_t *index = (const uint8_t *)pool->index + at_y;
-        for (int64_t l = 0; l < n; l++) dx[l * pool->lane + pool->offset[index[l]]] += dy[l];
-    } else {
-        const int32_t *index = (const int32_t *)pool->index + at_y;
-        for (int64_t l = 0; l < n; l++) dx[l * pool->lane + FD(pool_offset)(pool, index[l])] += dy[l];
+FD_INLINE void FD(max_scatter)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,
+                               int64_t lane) {
+    const int narrow = pool->taps <= 256;
+    for (int64_t l = 0; l < n; l++) {
+        const int64_t offset = narrow ? pool->offset[((const uint8_t *)pool->index)[y + l]]
+                                      : FD(pool_offset)(pool, ((const int32_t *)pool->index)[y + l]);
+        const int64_t cell = x + l * lane + offset;
+        const int own = cell >= at->own_begin && cell < at->own_end; /* at random: a branch would be guessed wrong */
+        pool->to[own ? cell : at->own_begin] += own ? pool->from[y + l] : 0;
     }
 }
 
+FD_INLINE void FD(max_scatter_row)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x) {
+    FD(pool_blocks)(pool, at, y, x, FD(max_scatter));
+}
+
 static void FD(maxpool_bwd_task)(void *arg, int64_t task, void *scratch) {
-    (void)scratch;
-    FD(pool_clear)(arg, task);
-    FD(pool_walk)(arg, task, FD(max_scatter));
+    FD(pool_walk)(arg, task, scratch, 1, FD(max_scatter_row));
 }
 
 /* computes  dx[n, c, o*stride + index[n, c, o] - pad] += dy[n, c, o], from zero
@@ -302,56 +322,47 @@ static int FD(fd_maxpool_bwd)(void *dx, const void *dy, const void *index, const
 
 /* ---- average -------------------------------------------------------------------------------------------------- */
 
-FD_INLINE T FD(average_cells)(const FD(window) *window) {
-    return (T)(window->counted[0] * window->counted[1] * window->counted[2]);
-}
+FD_INLINE T FD(average_cells)(const FD(place) *at) { return (T)(at->counted[0] * at->counted[1] * at->counted[2]); }
 
 /* One window a lane. */
-FD_INLINE void FD(average_columns)(const FD(pool) *pool, const FD(window) *window, int64_t at_y, int64_t at_x,
-                                   int64_t n, int64_t lane) {
-    const int64_t *step = pool->step, *begin = window->begin, *end = window->end;
-    const T *x = pool->from;
-    V sum = {0};
-    for (int64_t d = begin[0]; d < end[0]; d++)
-        for (int64_t h = begin[1]; h < end[1]; h++)
-            for (int64_t w = begin[2]; w < end[2]; w++)
-                sum += vload_step(x + (at_x + d * step[0] + h * step[1] + w * step[2]), lane, n);
-    const V mean = sum / FD(average_cells)(window);
-    if (n == VL)
-        vstore(pool->to + at_y, mean);
-    else
-        vstore_tail(pool->to + at_y, mean, n);
-}
-
-/* One window, its taps spread over the lanes. */
-static void FD(average_window)(const FD(pool) *pool, const FD(window) *window, int64_t at_y, int64_t at_x) {
-    const int64_t *step = pool->step, *begin = window->begin, *end = window->end;
+FD_INLINE void FD(average_columns)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,
+                                   int64_t lane) {
+    const int64_t *step = pool->step, *begin = at->begin, *end = at->end;
     V sum = {0};
     for (int64_t d = begin[0]; d < end[0]; d++)
         for (int64_t h = begin[1]; h < end[1]; h++) {
-            const T *row = pool->from + (at_x + d * step[0] + h * step[1]);
-            int64_t w = begin[2];
-            for (; w + VL <= end[2]; w += VL) sum += vload(row + w);
-            sum += vload_tail(row + w, end[2] - w);
+            const int64_t row = x + d * step[0] + h * step[1];
+            for (int64_t w = begin[2]; w < end[2]; w++) sum += vload_step(pool->from + (row + w * step[2]), lane, n);
         }
-    pool->to[at_y] = vsum(sum) / FD(average_cells)(window);
+    vstore_upto(pool->to + y, sum / FD(average_cells)(at), n);
 }
 
-FD_INLINE void FD(average_block)(const FD(pool) *pool, const FD(window) *window, int64_t at_y, int64_t at_x,
-                                 int64_t n) {
+/* One window, its taps spread over the lanes. */
+static void FD(average_window)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x) {
+    const int64_t *step = pool->step, *begin = at->begin, *end = at->end;
+    V sum = {0};
+    for (int64_t d = begin[0]; d < end[0]; d++)
+        for (int64_t h = begin[1]; h < end[1]; h++) {
+            const T *row = pool->from + (x + d * step[0] + h * step[1]);
+            for (int64_t w = begin[2]; w < end[2]; w += VL) sum += vload_upto(row + w, end[2] - w);
+        }
+    pool->to[y] = vsum(sum) / FD(average_cells)(at);
+}
+
+FD_INLINE void FD(average_block)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,
+                                 int64_t lane) {
     if (pool->along_window)
-        FD(average_window)(pool, window, at_y, at_x);
-    else if (pool->lane == 1)
-        FD(average_columns)(pool, window, at_y, at_x, n, 1);
-    else if (pool->lane == 2)
-        FD(average_columns)(pool, window, at_y, at_x, n, 2);
+        FD(average_window)(pool, at, y, x);
     else
-        FD(average_columns)(pool, window, at_y, at_x, n, pool->lane);
+        FD(average_columns)(pool, at, y, x, n, lane);
+}
+
+FD_INLINE void FD(average_row)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x) {
+    FD(pool_blocks)(pool, at, y, x, FD(average_block));
 }
 
 static void FD(avgpool_fwd_task)(void *arg, int64_t task, void *scratch) {
-    (void)scratch;
-    FD(pool_walk)(arg, task, FD(average_block));
+    FD(pool_walk)(arg, task, scratch, 0, FD(average_row));
 }
 
 /* computes  y[n, c, o] = sum over the real cells k of window o of x[n, c, o*stride + k - pad], divided by their number,
@@ -365,35 +376,74 @@ static int FD(fd_avgpool_fwd)(void *y, const void *x, const fd_pool *plan, int t
     return FD(pool_run)(FD(avgpool_fwd_task), plan, y, x, NULL, threads);
 }
 
-FD_INLINE void FD(average_scatter)(const FD(pool) *pool, const FD(window) *window, int64_t at_y, int64_t at_x,
-                                   int64_t n) {
-    const int64_t *step = pool->step, *begin = window->begin, *end = window->end;
-    T *dx = pool->to;
-    const V share = (n == VL ? vload(pool->from + at_y) : vload_tail(pool->from + at_y, n)) / FD(average_cells)(window);
+/* Add each output's share to every cell of its window: channels are lanes, or one output is at hand. */
+FD_INLINE void FD(average_scatter)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,
+                                   int64_t lane) {
+    const int64_t *step = pool->step, *begin = at->begin, *end = at->end;
+    const V share = vload_upto(pool->from + y, n) / FD(average_cells)(at);
     for (int64_t d = begin[0]; d < end[0]; d++)
         for (int64_t h = begin[1]; h < end[1]; h++) {
-            T *row = dx + (at_x + d * step[0] + h * step[1]);
-            if (pool->along_window) {
-                for (int64_t w = begin[2]; w < end[2]; w++) row[w] += share[0];
-            } else {
-                /* The last tap of an earlier column comes before the first tap of a later one. */
-                for (int64_t w = end[2] - 1; w >= begin[2]; w--) vadd_step(row + w * step[2], share, pool->lane, n);
-            }
+            T *row = pool->to + (x + d * step[0] + h * step[1]);
+            if (pool->plan.channels_last)
+                for (int64_t w = begin[2]; w < end[2]; w++) {
+                    T *cells = row + w * step[2];
+                    vstore_upto(cells, vload_upto(cells, n) + share, n);
+                }
+            else
+                for (int64_t l = 0; l < n; l++)
+                    for (int64_t w = begin[2]; w < end[2]; w++) row[l * lane + w] += share[l];
         }
 }
 
+/* Put each output's share into the scratch row, at the corner of its window. */
+FD_INLINE void FD(average_space)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,
+                                 int64_t lane) {
+    (void)x;
+    const fd_pool *p = &pool->plan;
+    const V share = vload_upto(pool->from + y, n) / FD(average_cells)(at);
+    T *spaced = at->scratch + (p->size[2] - 1 + p->pad_before[2] + at->corner[2]);
+    if (lane == 1)
+        vstore_upto(spaced, share, n);
+    else
+        for (int64_t l = 0; l < n; l++) spaced[l * lane] = share[l];
+}
+
+/* Windows of neighbouring columns overlap, and an addition that reads half of what the last one wrote waits for it.
+ * So shares are spaced out over a scratch row, whose other elements stay zero, and its cells gather them. */
+FD_INLINE void FD(average_scatter_row)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x) {
+    const fd_pool *p = &pool->plan;
+    if (!pool->spaced) {
+        FD(pool_blocks)(pool, at, y, x, FD(average_scatter));
+        return;
+    }
+    FD(pool_blocks)(pool, at, y, x, FD(average_space));
+    const T *spaced = at->scratch + p->pad_before[2];
+    for (int64_t i = 0; i < p->in[2]; i += VL) {
+        const int64_t n = FD(least)(p->in[2] - i, VL);
+        V sum = {0};
+        for (int64_t k = 0; k < p->size[2]; k++) sum += vload(spaced + i + k);
+        for (int64_t d = at->begin[0]; d < at->end[0]; d++)
+            for (int64_t h = at->begin[1]; h < at->end[1]; h++) {
+                T *cells = pool->to + (x + d * pool->step[0] + h * pool->step[1] + i);
+                vstore_upto(cells, vload_upto(cells, n) + sum, n);
+            }
+    }
+}
+
 static void FD(avgpool_bwd_task)(void *arg, int64_t task, void *scratch) {
-    (void)scratch;
-    FD(pool_clear)(arg, task);
-    FD(pool_walk)(arg, task, FD(average_scatter));
+    const FD(pool) *pool = arg;
+    memset(scratch, 0, pool->scratch);
+    FD(pool_walk)(pool, task, scratch, 1, FD(average_scatter_row));
 }
 
 /* computes  dx[n, c, o*stride + k - pad] += dy[n, c, o] / cells for the real cells k of window o, from zero
  * shapes    dx (N, C, D, H, W); dy (N, C, OD, OH, OW)
  * layout    NCHW or NHWC
  * touches   all of dx and dy
- * order     outputs ascending
+ * order     outputs ascending; in NCHW those of one row first, then the rows
  * source    the adjoint of avgpool_fwd */
 static int FD(fd_avgpool_bwd)(void *dx, const void *dy, const fd_pool *plan, int threads) {
     return FD(pool_run)(FD(avgpool_bwd_task), plan, dx, dy, NULL, threads);
 }
+
+#undef STRIP_BYTES
