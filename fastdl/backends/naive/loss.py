@@ -10,21 +10,21 @@ from ..constants import CLIP
 from .pointwise import sigmoid
 
 
-def _log_sum_exp(row: np.ndarray) -> float:
-    """log Σ_k exp(row[k]), the largest taken out first so that nothing overflows."""
+def _shifted(row: np.ndarray) -> tuple[list[float], float]:
+    """The row less its largest, so that no exponential overflows, and the sum of its exponentials."""
     largest = float(max(row))
-    return largest + math.log(sum(math.exp(float(z) - largest) for z in row))
+    shifted = [float(z) - largest for z in row]
+    return shifted, sum(math.exp(z) for z in shifted)
 
 
 def softmax_fwd(x: np.ndarray, outer: int, n: int, inner: int, log: bool = False) -> np.ndarray:
     """y[o, k, i] = exp(x[o, k, i]) / Σ_j exp(x[o, j, i]), or with `log` its logarithm."""
     y = np.empty_like(x)
     x3, y3 = x.reshape(outer, n, inner), y.reshape(outer, n, inner)
-    for o, i in np.ndindex(outer, inner):
-        total = _log_sum_exp(x3[o, :, i])
-        for k in range(n):
-            log_y = float(x3[o, k, i]) - total
-            y3[o, k, i] = log_y if log else math.exp(log_y)
+    for o, i in np.ndindex(outer, inner if n else 0):
+        shifted, total = _shifted(x3[o, :, i])
+        for k, z in enumerate(shifted):
+            y3[o, k, i] = z - math.log(total) if log else math.exp(z) / total
     return y
 
 
@@ -48,11 +48,12 @@ def softmax_xent_fwd(logits: np.ndarray, target: np.ndarray) -> tuple[np.ndarray
     """losses[n] = −Σ_k target[n, k]·log softmax(logits[n])[k], and the softmax; a 1-d target holds labels."""
     losses = np.zeros(len(logits), logits.dtype)
     for n, row in enumerate(logits):
-        total = _log_sum_exp(row)
+        shifted, total = _shifted(row)
+        surprise = [math.log(total) - z for z in shifted]
         if target.ndim == 1:
-            losses[n] = total - row[target[n]]
+            losses[n] = surprise[target[n]]
         else:
-            losses[n] = sum(float(t) * (total - float(z)) for t, z in zip(target[n], row))
+            losses[n] = sum(float(t) * s for t, s in zip(target[n], surprise))
     return losses, softmax_fwd(logits, outer=len(logits), n=logits.shape[1], inner=1)
 
 

@@ -10,20 +10,19 @@ from ..constants import CLIP
 from .pointwise import log_1_plus_exp_minus, sigmoid
 
 
-def _log_sum_exp(z: np.ndarray, axis: int) -> np.ndarray:
-    """log Σ exp(z) along `axis`, kept; the largest is taken out first so that nothing overflows."""
-    largest = z.max(axis=axis, keepdims=True)
-    return largest + np.log(np.exp(z - largest).sum(axis=axis, keepdims=True))
+def _shifted(x: np.ndarray) -> np.ndarray:
+    """x less its largest along axis 1, so that no exponential overflows."""
+    return x - x.max(axis=1, keepdims=True)
 
 
 def softmax_fwd(x: np.ndarray, outer: int, n: int, inner: int, log: bool = False) -> np.ndarray:
     """y[o, k, i] = exp(x[o, k, i]) / Σ_j exp(x[o, j, i]), or with `log` its logarithm."""
-    x3 = x.reshape(outer, n, inner)
-    if log:
-        return (x3 - _log_sum_exp(x3, 1)).reshape(x.shape)
-    y = np.exp(x3 - x3.max(axis=1, keepdims=True))
-    y /= y.sum(axis=1, keepdims=True)
-    return y.reshape(x.shape)
+    if n == 0:
+        return x.copy()
+    z = _shifted(x.reshape(outer, n, inner))
+    e = np.exp(z)
+    total = e.sum(axis=1, keepdims=True)
+    return (z - np.log(total) if log else e / total).reshape(x.shape)
 
 
 def softmax_bwd(
@@ -40,12 +39,15 @@ def softmax_bwd(
 
 def softmax_xent_fwd(logits: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """losses[n] = −Σ_k target[n, k]·log softmax(logits[n])[k], and the softmax; a 1-d target holds labels."""
-    surprise = _log_sum_exp(logits, 1) - logits
+    z = _shifted(logits)
+    e = np.exp(z)
+    total = e.sum(axis=1, keepdims=True)
+    surprise = np.log(total) - z
     if target.ndim == 1:
         losses = surprise[np.arange(len(target)), target]
     else:
         losses = (target * surprise).sum(axis=1)
-    return losses, np.exp(-surprise)
+    return losses, e / total
 
 
 def softmax_xent_bwd(probs: np.ndarray, target: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -1,0 +1,150 @@
+"""The engines behind `select`: equal names and signatures, and what no operation of `functional` reaches."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastdl
+from fastdl import backends, shapes
+from harness import FAST_ENGINES, guarded
+
+MODULES = {"naive": "naive", "numpy": "numpy_", "native": "native"}
+
+
+def primitive(engine: str, name: str) -> Any:
+    return getattr(import_module(f"fastdl.backends.{MODULES[engine]}"), name)
+
+
+@pytest.mark.parametrize("engine", FAST_ENGINES)
+@pytest.mark.parametrize("name", backends.PRIMITIVES)
+def test_signature_is_that_of_the_specification(engine: str, name: str) -> None:
+    """Names, order, defaults and annotations."""
+    assert inspect.signature(primitive(engine, name)) == inspect.signature(primitive("naive", name))
+
+
+class TestSelect:
+    def test_every_primitive_has_an_engine(self) -> None:
+        ops = backends.select("auto")
+        assert set(ops.engines) == set(backends.PRIMITIVES)
+        expected = "numpy" if backends.native_error else "native"
+        assert all(label.startswith(expected) for label in ops.engines.values())
+
+    @pytest.mark.parametrize("engine", ["naive", *FAST_ENGINES])
+    def test_one_engine_alone(self, engine: str) -> None:
+        ops = backends.select(engine)
+        assert ops.name == engine
+        assert ops.conv_fwd is primitive(engine, "conv_fwd")
+
+    def test_unknown_name(self) -> None:
+        with pytest.raises(ValueError, match="'auto'.*'naive'.*got 'numqy'"):
+            backends.select("numqy")
+
+    @pytest.mark.skipif(backends.native_error is None, reason="the native engine is here")
+    def test_missing_engine(self) -> None:
+        with pytest.raises(RuntimeError, match="native backend is not available"):
+            backends.select("native")
+
+    def test_info_names_them(self) -> None:
+        table = str(fastdl.info())
+        assert all(name in table for name in backends.PRIMITIVES)
+
+
+@pytest.mark.parametrize("engine", FAST_ENGINES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+class TestGemm:
+    @pytest.mark.parametrize("trans_a", [False, True])
+    @pytest.mark.parametrize("trans_b", [False, True])
+    @pytest.mark.parametrize(
+        "m, n, k", [(1, 1, 1), (9, 17, 3), (15, 49, 33), (7, 3, 0), (0, 3, 2), (3, 0, 2)]
+    )
+    def test_integers(
+        self, engine: str, dtype: str, m: int, n: int, k: int, trans_a: bool, trans_b: bool
+    ) -> None:
+        rng = np.random.default_rng(m + n + k)
+        a, b, bias = (rng.integers(-4, 5, size=shape).astype(dtype) for shape in ((m, k), (k, n), (n,)))
+        expected = a @ b + bias
+        passed = [
+            np.ascontiguousarray(a.T if trans_a else a),
+            np.ascontiguousarray(b.T if trans_b else b),
+            bias,
+        ]
+        gemm = primitive(engine, "gemm")
+        c = gemm(*(guarded(x, at_end=True) for x in passed), trans_a=trans_a, trans_b=trans_b)
+        assert c.dtype == dtype
+        np.testing.assert_array_equal(c, expected)
+        c = gemm(*passed, activation="relu", trans_a=trans_a, trans_b=trans_b)
+        np.testing.assert_array_equal(c, np.maximum(expected, 0))
+
+
+@pytest.mark.parametrize("engine", FAST_ENGINES)
+class TestMaxPool:
+    @pytest.mark.parametrize("size, dtype", [((2, 3), np.uint8), ((16, 16), np.uint8), ((1, 257), np.int32)])
+    def test_index(self, engine: str, size: tuple[int, int], dtype: Any) -> None:
+        """As narrow as the window allows, always inside it, and left out when not wanted."""
+        x = np.random.default_rng(0).normal(size=(2, 3, 20, 300)).astype(np.float32)
+        plan = shapes.pool_plan("max_pool2d", x.shape, size, ndim=2)
+        y, index = primitive(engine, "maxpool_fwd")(x, plan)
+        assert index.dtype == dtype
+        assert index.shape == y.shape
+        assert index.max() < size[0] * size[1]
+        alone, nothing = primitive(engine, "maxpool_fwd")(x, plan, want_index=False)
+        assert nothing is None
+        np.testing.assert_array_equal(alone, y)
+
+
+def empty_like(x: np.ndarray, wanted: bool) -> np.ndarray:
+    return np.zeros_like(x) if wanted else np.zeros(0, x.dtype)
+
+
+UPDATES = [
+    ("sgd", (0.1,), ()),
+    ("momentum", (0.1, 0.9), (True,)),
+    ("nesterov", (0.1, 0.9), (True,)),
+    ("adagrad", (0.1, 1e-7), (True,)),
+    ("adadelta", (1.0, 0.95, 1e-7), (True, True)),
+    ("rmsprop", (0.01, 0.9, 1e-7, 0.0, 0.0), (True, False, False)),
+    ("rmsprop", (0.01, 0.9, 1e-7, 0.9, 1.0), (True, True, True)),
+    ("adam", (0.01, 0.9, 0.999, 1e-7, 0.0, 0.0), (True, True, False)),
+    ("adam", (0.01, 0.9, 0.999, 1e-7, 1.0, 0.004), (True, True, True)),
+]
+
+
+class TestUpdate:
+    def test_every_kind_has_a_row(self) -> None:
+        assert {kind for kind, _, _ in UPDATES} == set(shapes.UPDATES)
+
+    @pytest.mark.parametrize("engine", FAST_ENGINES)
+    @pytest.mark.parametrize("dtype, tolerance", [("float32", 3e-6), ("float64", 1e-14)])
+    @pytest.mark.parametrize("kind, hyper, slots", UPDATES, ids=str)
+    @pytest.mark.parametrize("size", [0, 1, 17, 49])
+    def test_steps(
+        self, engine: str, kind: str, hyper: Any, slots: Any, size: int, dtype: str, tolerance: float
+    ) -> None:
+        """Five steps as the specification takes them in float64, to a few roundings a step."""
+        rng = np.random.default_rng(size)
+        p = rng.normal(size=size).astype(dtype)
+        q = p.astype(np.float64)
+        state = [guarded(empty_like(p, wanted), at_end=True) for wanted in slots]
+        reference = [empty_like(q, wanted) for wanted in slots]
+        for _ in range(5):
+            g = rng.normal(size=size).astype(dtype)
+            before = g.copy()
+            primitive(engine, "update")(kind, p, g, state, hyper)
+            primitive("naive", "update")(kind, q, g.astype(np.float64), reference, hyper)
+            np.testing.assert_array_equal(g, before)
+        for came, expected in zip([p, *state], [q, *reference]):
+            np.testing.assert_allclose(came, expected, rtol=tolerance, atol=tolerance)
+
+    @pytest.mark.parametrize("kind, hyper, slots", UPDATES, ids=str)
+    def test_goes_downhill(self, kind: str, hyper: Any, slots: Any) -> None:
+        """x² from x = 1: each kind comes nearer to 0."""
+        p = np.ones(1)
+        state = [empty_like(p, wanted) for wanted in slots]
+        for _ in range(30):
+            primitive("naive", "update")(kind, p, 2 * p, state, hyper)
+        assert abs(p[0]) < 1
