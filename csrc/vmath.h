@@ -3,7 +3,7 @@
  * NaN gives NaN and infinities give the limits. The largest errors, in units of the last place of the exact result,
  * on every instruction set, with or without fused multiply-add, and among subnormal results too:
  *
- *   1  vexp vlog      2  vexpm1 vlog1p_exp vsoftplus      3  vsigmoid vtanh      4  vnormal
+ *   1  vexp vlog      2  vexpm1      3  vlog1p vsoftplus vsigmoid vtanh      4  vnormal
  *
  * Polynomials are minimax fits, highest power first. Cody and Waite (1980) is the source of exp, fdlibm of log.
  */
@@ -86,7 +86,15 @@ static inline V FD(vexp_parts)(V *k, V x, V low) {
     return vfma(r * r, q, r);
 }
 
-/* log(2^k * (1 + f)) for sqrt(1/2) <= 1 + f <= sqrt(2): with s = f/(2+f) it is 2 atanh(s) + k log 2. */
+/* f and k with x = 2^k * (1 + f), sqrt(1/2) <= 1 + f < sqrt(2); x is positive and normal. */
+static inline V FD(vlog_reduce)(V *k, V x) {
+    const U root = (U)VC(0x1.6a09e667f3bcdp-1); /* where the significand's range begins */
+    U bits = (U)x + ((U)VC(1) - root);
+    *k = (V)((U)VC(ROUND) + (bits >> MANTISSA)) - VC(ROUND + EXPONENT_BIAS);
+    return (V)((bits & (((TU)1 << MANTISSA) - 1)) + root) - VC(1);
+}
+
+/* log(2^k * (1 + f)), f and k of vlog_reduce: with s = f/(2+f) it is 2 atanh(s) + k log 2. */
 static inline V FD(vlog_parts)(V f, V k) {
     V s = f / (VC(2) + f);
     V z = s * s;
@@ -117,25 +125,22 @@ static inline V FD(vexpm1)(V x) {
 
 static inline V FD(vlog)(V x) {
     I tiny = (I)(x < VC(NORMAL_MIN));
-    V normal = vselect(tiny, x * VC((TU)1 << MANTISSA), x);
-    const U root = (U)VC(0x1.6a09e667f3bcdp-1); /* the bits of sqrt(1/2), where the significand's range begins */
-    U bits = (U)normal + ((U)VC(1) - root);
-    V exponent = (V)((U)VC(ROUND) + (bits >> MANTISSA)) - VC(ROUND + EXPONENT_BIAS) - (V)(tiny & (I)VC(MANTISSA));
-    V f = (V)((bits & (((TU)1 << MANTISSA) - 1)) + root) - VC(1);
-    V y = FD(vlog_parts)(f, exponent);
+    V k, f = FD(vlog_reduce)(&k, vselect(tiny, x * VC((TU)1 << MANTISSA), x));
+    V y = FD(vlog_parts)(f, k - (V)(tiny & (I)VC(MANTISSA)));
     y = vselect((I)(x < VC(INFINITY)), y, x);
     return vselect((I)(x <= VC(0)), vselect((I)(x < VC(0)), VC(NAN), VC(-INFINITY)), y);
 }
 
-/* log(1 + exp(x)), for x <= 0. */
-static inline V FD(vlog1p_exp)(V x) {
-    V e = FD(vexp)(x);
-    I large = (I)(e > VC(0.41421356)); /* then 1 + e = 2 * (1 + (e - 1)/2) */
-    return FD(vlog_parts)(vselect(large, VC(0.5) * (e - VC(1)), e), (V)(large & (I)VC(1)));
+/* log(1 + x), for x > -1. */
+static inline V FD(vlog1p)(V x) {
+    V u = VC(1) + x;
+    V k, f = FD(vlog_reduce)(&k, u);
+    V y = FD(vlog_parts)(vselect((I)(k == VC(0)), x, f), k); /* x, where u has rounded its last digits away */
+    return vselect((I)(u < VC(INFINITY)), y, u);
 }
 
 static inline V FD(vsoftplus)(V x) {
-    return (V)((I)x & ~(I)(x <= VC(0))) + FD(vlog1p_exp)(-FD(vabs)(x));
+    return (V)((I)x & ~(I)(x <= VC(0))) + FD(vlog1p)(FD(vexp)(-FD(vabs)(x)));
 }
 
 static inline V FD(vtanh)(V x) {
@@ -189,7 +194,7 @@ static inline V FD(vnormal_tanh)(V x) {
 
 /* The activation `kind` (FD_LINEAR, ...) of each lane. Called with a constant kind, only that branch is left.
  * gelu and silu are products of x and a probability: 0 * Inf makes them NaN at -Inf. */
-static inline V FD(vact)(V x, int kind, V alpha) {
+FD_INLINE V FD(vact)(V x, int kind, V alpha) {
     I gate = (I)(x <= VC(0));
     V density;
     switch (kind) {
@@ -208,7 +213,7 @@ static inline V FD(vact)(V x, int kind, V alpha) {
 }
 
 /* dx = dy * act'(x), from what forward saved: x for gelu, gelu_tanh and silu, y for the others. */
-static inline V FD(vact_bwd)(V dy, V saved, int kind, V alpha) {
+FD_INLINE V FD(vact_bwd)(V dy, V saved, int kind, V alpha) {
     I gate = (I)(saved <= VC(0));
     V density, phi, q;
     switch (kind) {
@@ -229,28 +234,41 @@ static inline V FD(vact_bwd)(V dy, V saved, int kind, V alpha) {
     }
 }
 
-static inline __attribute__((always_inline)) void FD(act_row_of)(T *y, const T *x, int64_t n, int kind, T alpha) {
-    for (int64_t i = 0; i < n; i += VL)
-        vstore_upto(y + i, FD(vact)(vload_upto(x + i, n - i), kind, vset1(alpha)), n - i);
-}
-
-/* y[i] = act(x[i]) for i < n; y may be x. The kind is looked at once, outside the loop. */
-static void FD(act_row)(T *y, const T *x, int64_t n, int kind, T alpha) {
-    switch (kind) {
-    case FD_RELU: FD(act_row_of)(y, x, n, FD_RELU, alpha); break;
-    case FD_LEAKY_RELU: FD(act_row_of)(y, x, n, FD_LEAKY_RELU, alpha); break;
-    case FD_ELU: FD(act_row_of)(y, x, n, FD_ELU, alpha); break;
-    case FD_SELU: FD(act_row_of)(y, x, n, FD_SELU, alpha); break;
-    case FD_SIGMOID: FD(act_row_of)(y, x, n, FD_SIGMOID, alpha); break;
-    case FD_TANH: FD(act_row_of)(y, x, n, FD_TANH, alpha); break;
-    case FD_SOFTPLUS: FD(act_row_of)(y, x, n, FD_SOFTPLUS, alpha); break;
-    case FD_GELU: FD(act_row_of)(y, x, n, FD_GELU, alpha); break;
-    case FD_GELU_TANH: FD(act_row_of)(y, x, n, FD_GELU_TANH, alpha); break;
-    case FD_SILU: FD(act_row_of)(y, x, n, FD_SILU, alpha); break;
-    default: FD(act_row_of)(y, x, n, FD_LINEAR, alpha); break;
+/* row(kind) with the kind a constant: what depends on it is decided outside the loop over the row. */
+#define FD_WITH_ACT(row, kind)                           \
+    switch (kind) {                                      \
+    case FD_RELU: row(FD_RELU); break;                   \
+    case FD_LEAKY_RELU: row(FD_LEAKY_RELU); break;       \
+    case FD_ELU: row(FD_ELU); break;                     \
+    case FD_SELU: row(FD_SELU); break;                   \
+    case FD_SIGMOID: row(FD_SIGMOID); break;             \
+    case FD_TANH: row(FD_TANH); break;                   \
+    case FD_SOFTPLUS: row(FD_SOFTPLUS); break;           \
+    case FD_GELU: row(FD_GELU); break;                   \
+    case FD_GELU_TANH: row(FD_GELU_TANH); break;         \
+    case FD_SILU: row(FD_SILU); break;                   \
+    default: row(FD_LINEAR);                             \
     }
+
+/* y[i] = act(x[i]) for i < n; y may be x. */
+static void FD(act_row)(T *y, const T *x, int64_t n, int kind, T alpha) {
+#define ROW(kind)                       \
+    for (int64_t i = 0; i < n; i += VL) \
+    vstore_upto(y + i, FD(vact)(vload_upto(x + i, n - i), kind, vset1(alpha)), n - i)
+    FD_WITH_ACT(ROW, kind)
+#undef ROW
 }
 
+/* dx[i] = dy[i] * act'(x[i]), from saved[i]; see vact_bwd. */
+static void FD(act_row_bwd)(T *dx, const T *dy, const T *saved, int64_t n, int kind, T alpha) {
+#define ROW(kind)                       \
+    for (int64_t i = 0; i < n; i += VL) \
+    vstore_upto(dx + i, FD(vact_bwd)(vload_upto(dy + i, n - i), vload_upto(saved + i, n - i), kind, vset1(alpha)), n - i)
+    FD_WITH_ACT(ROW, kind)
+#undef ROW
+}
+
+#undef FD_WITH_ACT
 #undef TU
 #undef MANTISSA
 #undef EXPONENT_BIAS
