@@ -16,6 +16,7 @@ import fastdl.functional as F
 
 Array = np.ndarray
 LAYOUTS = ("NCHW", "NHWC")
+ROLES = ("x", "w", "b")
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,7 @@ def call(op: str, x: Array, *weights: Array | None, layout: str = "NCHW", **opti
         The layout in which fastdl is called. Arrays given and returned stay channels-first.
     """
     enter, leave = (channels_last, channels_first) if layout == "NHWC" else (unchanged, unchanged)
-    arguments = [x] if not weights else [x, *weights]
-    y, ctx = getattr(F, f"{op}_forward")(*map(enter, arguments, ROLES), layout=layout, **options)
+    y, ctx = getattr(F, f"{op}_forward")(*map(enter, (x, *weights), ROLES), layout=layout, **options)
 
     def back(dy: Array) -> tuple[Array, ...]:
         grads = getattr(F, f"{op}_backward")(enter(dy, "x"), ctx)
@@ -60,9 +60,6 @@ def call(op: str, x: Array, *weights: Array | None, layout: str = "NCHW", **opti
 
     taps = getattr(ctx, "index", None)
     return Result(leave(y, "x"), back, None if taps is None else leave(taps, "x"))
-
-
-ROLES = ("x", "w", "b")
 
 
 def unchanged(a: Array | None, role: str) -> Array | None:

@@ -14,13 +14,11 @@ import numpy as np
 import pytest
 
 from . import pooling
-from .calls import Array, call
+from .calls import Array, Result, call
 
 REASON = "ONNX's test cases need the onnx package"
 helper = pytest.importorskip("onnx.helper", reason=REASON)
 numpy_helper = pytest.importorskip("onnx.numpy_helper", reason=REASON)
-
-Pads = list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,9 @@ class Spatial:
     kernel: Sequence[int]
     strides: Sequence[int]
     dilations: Sequence[int]
-    pads: Pads
+    pads: list[tuple[int, int]]
     auto_pad: str
+    ceil_mode: bool
 
     @classmethod
     def read(cls, x: Array, kernel: Sequence[int], attributes: dict[str, Any]) -> Spatial:
@@ -43,31 +42,33 @@ class Spatial:
             kernel=kernel,
             strides=attributes.get("strides", [1] * axes),
             dilations=attributes.get("dilations", [1] * axes),
-            pads=list(zip(pads[:axes], pads[axes:], strict=True)),
+            pads=list(zip(pads[:axes], pads[axes:])),
             auto_pad=attributes.get("auto_pad", "NOTSET"),
+            ceil_mode=bool(attributes.get("ceil_mode", 0)),
         )
 
-    @property
     def extents(self) -> list[int]:
-        """The lengths that the dilated kernel covers."""
-        return [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
-
-    def forward_pads(self) -> Pads:
-        """The (before, after) padding of a convolution or a pooling."""
-        if self.auto_pad == "NOTSET":
-            return self.pads
-        if self.auto_pad == "VALID":
-            return [(0, 0)] * len(self.kernel)
-        needed = [
-            max(0, (-(-n // s) - 1) * s + e - n)
-            for n, s, e in zip(self.length, self.strides, self.extents, strict=True)
-        ]
-        return [self.split(total) for total in needed]
+        """Return the lengths that the dilated kernel covers."""
+        return [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations)]
 
     def split(self, total: int) -> tuple[int, int]:
         """Share padding among both sides, the odd one at the end (SAME_UPPER) or at the start."""
         small, large = total // 2, total - total // 2
         return (small, large) if self.auto_pad == "SAME_UPPER" else (large, small)
+
+    def forward_pads(self) -> list[tuple[int, int]]:
+        """Return the (before, after) padding of a convolution or a pooling."""
+        if self.auto_pad == "NOTSET":
+            return self.pads
+        if self.auto_pad == "VALID":
+            return [(0, 0)] * len(self.kernel)
+        axes = zip(self.length, self.strides, self.extents())
+        return [self.split(max(0, (-(-n // s) - 1) * s + e - n)) for n, s, e in axes]
+
+    def windows(self) -> list[pooling.Window]:
+        """Place the windows of a pooling."""
+        axes = zip(self.length, self.kernel, self.strides, self.dilations, self.forward_pads())
+        return [pooling.Window.place(n, k, s, d, *pads, self.ceil_mode) for n, k, s, d, pads in axes]
 
 
 def conv(attributes: dict[str, Any], layout: str, x: Array, w: Array, b: Array | None = None) -> list[Array]:
@@ -87,16 +88,16 @@ def conv_transpose(
     attributes: dict[str, Any], layout: str, x: Array, w: Array, b: Array | None = None
 ) -> list[Array]:
     spatial = Spatial.read(x, w.shape[2:], attributes)
+    pads = spatial.pads
     extra = attributes.get("output_padding", [0] * (w.ndim - 2))
-    full = [s * (n - 1) + e for s, n, e in zip(spatial.strides, spatial.length, spatial.extents, strict=True)]
     wanted = attributes.get("output_shape")
     if wanted is None and spatial.auto_pad.startswith("SAME"):
-        wanted = [n * s for n, s in zip(spatial.length, spatial.strides, strict=True)]
-    pads = spatial.pads
+        wanted = [n * s for n, s in zip(spatial.length, spatial.strides)]
     if wanted is not None:
         # A size asked for is reached by cropping; where that is not enough, by the zeros of output_padding.
-        pads = [spatial.split(max(0, f + o - size)) for f, o, size in zip(full, extra, wanted, strict=True)]
-        extra = [size - f + sum(p) for size, f, p in zip(wanted, full, pads, strict=True)]
+        full = [(n - 1) * s + e for n, s, e in zip(spatial.length, spatial.strides, spatial.extents())]
+        pads = [spatial.split(max(0, f + o - size)) for f, o, size in zip(full, extra, wanted)]
+        extra = [size - f + sum(pad) for size, f, pad in zip(wanted, full, pads)]
     result = call(
         f"conv_transpose{w.ndim - 2}d", x, w, b,
         layout=layout,
@@ -109,41 +110,31 @@ def conv_transpose(
     return [result.y]
 
 
-def pool_windows(x: Array, attributes: dict[str, Any]) -> tuple[Spatial, list[pooling.Window], bool]:
-    """Place a pooling's windows; the flag says whether fastdl's own arguments can express it."""
-    spatial = Spatial.read(x, attributes["kernel_shape"], attributes)
-    pads = spatial.forward_pads()
-    ceil_mode = bool(attributes.get("ceil_mode", 0))
-    windows = [
-        pooling.Window.place(n, k, s, d, before, after, ceil_mode)
-        for n, k, s, d, (before, after) in zip(
-            spatial.length, spatial.kernel, spatial.strides, spatial.dilations, pads, strict=True
-        )
-    ]
-    plain = all(w.dilation == 1 and max(w.before, w.after) < w.size for w in windows)
-    return spatial, windows, plain
-
-
-def plain_options(spatial: Spatial, attributes: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "stride": tuple(spatial.strides),
-        "padding": tuple(spatial.forward_pads()),
-        "ceil_mode": bool(attributes.get("ceil_mode", 0)),
-    }
+def window_pool(op: str, x: Array, spatial: Spatial, layout: str, **options: Any) -> Result | None:
+    """Pool in one call of fastdl, or return None where its arguments cannot say what is wanted."""
+    if any(w.dilation > 1 or max(w.before, w.after) >= w.size for w in spatial.windows()):
+        return None
+    return call(
+        op, x,
+        layout=layout,
+        size=tuple(spatial.kernel),
+        stride=tuple(spatial.strides),
+        padding=tuple(spatial.forward_pads()),
+        ceil_mode=spatial.ceil_mode,
+        **options,
+    )  # fmt: skip
 
 
 def max_pool(attributes: dict[str, Any], layout: str, x: Array) -> list[Array]:
-    spatial, windows, plain = pool_windows(x, attributes)
     op = f"max_pool{x.ndim - 2}d"
+    spatial = Spatial.read(x, attributes["kernel_shape"], attributes)
     # fastdl pools floating point; every uint8 is a float32.
     values = x if x.dtype.kind == "f" else x.astype(np.float32)
-    if plain:
-        result = call(
-            op, values, size=tuple(spatial.kernel), layout=layout, **plain_options(spatial, attributes)
-        )
-    else:
-        result = pooling.lattice_pool(op, values, windows, fill=-np.inf, layout=layout)
-    return [result.y.astype(x.dtype), max_indices(result.taps, windows, attributes.get("storage_order", 0))]
+    result = window_pool(op, values, spatial, layout)
+    if result is None:
+        result = pooling.lattice_pool(op, values, spatial.windows(), fill=-np.inf, layout=layout)
+    indices = max_indices(result.taps, spatial.windows(), attributes.get("storage_order", 0))
+    return [result.y.astype(x.dtype), indices]
 
 
 def max_indices(taps: Array, windows: Sequence[pooling.Window], storage_order: int) -> Array:
@@ -157,15 +148,14 @@ def max_indices(taps: Array, windows: Sequence[pooling.Window], storage_order: i
 
 
 def average_pool(attributes: dict[str, Any], layout: str, x: Array) -> list[Array]:
-    spatial, windows, plain = pool_windows(x, attributes)
     op = f"avg_pool{x.ndim - 2}d"
+    spatial = Spatial.read(x, attributes["kernel_shape"], attributes)
     include = bool(attributes.get("count_include_pad", 0))
-    if plain:
-        options = plain_options(spatial, attributes)
-        result = call(op, x, size=tuple(spatial.kernel), layout=layout, count_include_pad=include, **options)
-    else:
-        whole = pooling.lattice_pool(op, x, windows, fill=0.0, layout=layout)
-        result = pooling.rescaled(whole, math.prod(spatial.kernel), pooling.divisors(windows, include))
+    result = window_pool(op, x, spatial, layout, count_include_pad=include)
+    if result is None:
+        whole = pooling.lattice_pool(op, x, spatial.windows(), fill=0.0, layout=layout)
+        counts = pooling.divisors(spatial.windows(), include)
+        result = pooling.rescaled(whole, math.prod(spatial.kernel), counts)
     return [result.y]
 
 

@@ -67,7 +67,7 @@ def flat_indices(taps: Array, windows: Sequence[Window], strides: Sequence[int])
     """
     offsets = np.zeros(taps.shape, dtype=np.int64)
     per_axis = np.unravel_index(taps, [w.size for w in windows])
-    for axis, (window, tap, stride) in enumerate(zip(windows, per_axis, strides, strict=True)):
+    for axis, (window, tap, stride) in enumerate(zip(windows, per_axis, strides)):
         start = np.arange(window.outputs) * window.stride - window.before
         start = start.reshape([-1 if axis == i else 1 for i in range(len(windows))])
         offsets += (start + tap * window.dilation) * stride
@@ -93,7 +93,7 @@ def lattices(windows: Sequence[Window]) -> Iterator[tuple[tuple, tuple, tuple[in
             choices.append((inside, slice(j, None, period), step))
         per_axis.append(choices)
     for chosen in itertools.product(*per_axis):
-        inside, outputs, steps = zip(*chosen, strict=True)
+        inside, outputs, steps = zip(*chosen)
         yield (..., *inside), (..., *outputs), steps
 
 
@@ -104,8 +104,8 @@ def lattice_pool(op: str, x: Array, windows: Sequence[Window], fill: float, layo
     """
     # The last window decides how much is needed behind: less than the padding, or more in ceil mode.
     ends = [(w.outputs - 1) * w.stride + (w.size - 1) * w.dilation + 1 - w.before for w in windows]
-    behind = [max(0, end - w.length) for end, w in zip(ends, windows, strict=True)]
-    widths = [(0, 0), (0, 0), *((w.before, extra) for w, extra in zip(windows, behind, strict=True))]
+    behind = [max(0, end - w.length) for end, w in zip(ends, windows)]
+    widths = [(0, 0), (0, 0), *((w.before, extra) for w, extra in zip(windows, behind))]
     padded = np.pad(x, widths, constant_values=fill)
     size = tuple(w.size for w in windows)
     y = np.empty(x.shape[:2] + tuple(w.outputs for w in windows), dtype=x.dtype)
@@ -114,7 +114,7 @@ def lattice_pool(op: str, x: Array, windows: Sequence[Window], fill: float, layo
     for inside, outputs, strides in lattices(windows):
         part = call(op, padded[inside], size=size, stride=strides, layout=layout)
         y[outputs] = part.y
-        if part.taps is not None:
+        if part.taps is not None:  # a maximum
             taps[outputs] = part.taps
         parts.append((inside, outputs, part.back))
 
