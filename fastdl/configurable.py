@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -40,8 +39,7 @@ class Configurable:
         return f"{type(self).__name__}({shown})"
 
 
-@cache
-def _arguments(cls: Any) -> dict[str, Any]:
+def _arguments(cls: type) -> dict[str, Any]:
     """Return names and defaults of the arguments `cls` takes, with those it passes on to its bases."""
     found: dict[str, Any] = {}
     for base in cls.__mro__:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from numpy.typing import DTypeLike
+
 from .. import initializers
 from .base import Array, Back, Layer
 from .operation import Operation
@@ -30,7 +32,7 @@ class Affine(Layer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self._after: Pointwise | None = resolve_activation(self.name, activation)
+        self._after: Pointwise | None = resolve_activation(self, activation)
         self.activation = activation
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
@@ -85,6 +87,11 @@ class Affine(Layer):
             return dx
 
         return y, back
+
+    def astype(self, dtype: DTypeLike) -> Layer:
+        if self._after:
+            self._after.astype(dtype)
+        return super().astype(dtype)
 
     @property
     def final_activation(self) -> str:

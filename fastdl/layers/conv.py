@@ -38,9 +38,11 @@ class _Conv(Affine):
         self.padding = padding
         self.data_format = resolve_data_format(self.name, data_format)
         self.dilation_rate = checks.per_axis(self.name, "dilation_rate", dilation_rate, self.ndim)
+        # With "causal" no output sees what comes after it.
+        causal = tuple((d * (k - 1), 0) for k, d in zip(self.kernel_size, self.dilation_rate))
         self.arguments = {
             "stride": self.strides,
-            "padding": padding,
+            "padding": causal if padding == "causal" else padding,
             "dilation": self.dilation_rate,
             "layout": functions_layout(self.data_format),
         }
@@ -111,14 +113,6 @@ class Conv1D(_PlainConv):
     ndim = 1
     paddings = ("valid", "same", "causal")
     operation = Operation.named("conv1d")
-
-    def __init__(
-        self, filters: int, kernel_size: Ints, strides: Ints = 1, padding: str = "valid", **options: Any
-    ) -> None:
-        super().__init__(filters, kernel_size, strides, padding, **options)
-        if padding == "causal":
-            reach = self.dilation_rate[0] * (self.kernel_size[0] - 1)
-            self.arguments["padding"] = ((reach, 0),)
 
 
 class Conv2D(_PlainConv):
@@ -193,18 +187,27 @@ class _TransposedConv(_Conv):
                 self.name, "output_padding", output_padding, self.ndim, minimum=0
             )
         self.output_padding = output_padding
-        self.arguments |= self._cropping()
+        self.arguments |= self._output_size()
 
-    def _cropping(self) -> dict[str, Padding]:
-        """Return Keras's choice of output size in the function's arguments."""
+    def _output_size(self) -> dict[str, Padding]:
+        """Return Keras's choice of the output's size, in the function's arguments."""
         reach = [d * (k - 1) + 1 for k, d in zip(self.kernel_size, self.dilation_rate)]
-        if self.output_padding is not None:
-            before = [r // 2 if self.padding == "same" else 0 for r in reach]
-            return {"padding": tuple(before), "output_padding": self.output_padding}
-        if self.padding == "same":
+        if self.output_padding is None and self.padding == "same":
             return {"padding": "same"}
-        # Where the kernel is shorter than the stride, Keras still gives each input a whole stride of output.
-        return {"padding": 0, "output_padding": tuple(max(s - r, 0) for r, s in zip(reach, self.strides))}
+        if self.output_padding is None:
+            # Where the kernel is shorter than the stride, each input still gets a whole stride of output.
+            extra = [max(s - r, 0) for r, s in zip(reach, self.strides)]
+            return {"padding": 0, "output_padding": tuple(extra)}
+        if self.padding == "valid":
+            return {"padding": 0, "output_padding": self.output_padding}
+        # "same" crops an odd kernel to one row beyond the strides and an even one to none; what is to be
+        # added is cropped less.
+        spare = [2 * (r // 2) - more for r, more in zip(reach, self.output_padding)]
+        crop = [max(n, 0) for n in spare]
+        return {
+            "padding": tuple((n // 2, n - n // 2) for n in crop),
+            "output_padding": tuple(max(-n, 0) for n in spare),
+        }
 
     def build(self, input_shape: Shape) -> None:
         self._add_weights((*self.kernel_size, self.filters, self.channels(input_shape)), self.filters)

@@ -323,16 +323,19 @@ class GaussianNoise(Layer):
         return noise, _same
 
 
-def resolve_activation(owner: str, activation: Any) -> Pointwise | None:
-    """Return the layer that an `activation` argument means; None for no activation."""
+def resolve_activation(owner: Layer, activation: Any) -> Pointwise | None:
+    """Return the layer that the `activation` argument of another one means; None for no activation."""
     if activation is None or activation == "linear":
         return None
     if isinstance(activation, str):
-        return Activation(activation, name=owner)  # messages speak of the layer that was given the argument
+        # It has its owner's name since messages are about that one's argument.
+        return Activation(activation, name=owner.name, dtype=owner.dtype)
     if isinstance(activation, Pointwise):
+        activation.astype(owner.dtype)
         return activation
     raise TypeError(
-        f"{owner}: activation must be a name or an activation layer without parameters; got {activation!r}"
+        f"{owner.name}: activation must be a name or an activation layer without parameters;"
+        f" got {activation!r}"
     )
 
 
