@@ -17,6 +17,8 @@
 #include "conv_dw.h"
 
 #include "pool.h"
+#include "upsample.h"
+#include "im2col.h"
 
 #include "rows.h"
 

@@ -1,0 +1,127 @@
+/* im2col.h: the windows of a convolution as rows of a matrix, and the adjoint. For teaching: convolution itself needs
+ * neither. */
+
+/* The taps of window `out` that are cells of the input on one axis: begin .. end-1. */
+typedef struct {
+    int64_t corner, begin, end;
+} FD(taps);
+
+static FD(taps) FD(taps_at)(const fd_conv *p, int axis, int64_t out) {
+    const int64_t corner = out * p->stride[axis] - p->pad[axis], dilation = p->dilation[axis];
+    const int64_t before = corner < 0 ? (-corner + dilation - 1) / dilation : 0;
+    const int64_t inside = corner < p->in[axis] ? (p->in[axis] - corner + dilation - 1) / dilation : 0;
+    return (FD(taps)){corner, FD(least)(before, p->kernel[axis]), FD(least)(inside, p->kernel[axis])};
+}
+
+typedef struct {
+    const fd_conv *plan;
+    T *to;
+    const T *from;
+    int64_t share; /* im2col: rows of windows a task; col2im: channels a task */
+} FD(columns);
+
+/* Neighbouring elements of a matrix row are neighbouring taps of one channel (NCHW), or channels of one tap (NHWC). */
+FD_INLINE void FD(im2col_window)(T *col, const T *image, const fd_conv *p, int64_t outer, int64_t inner, FD(taps) d,
+                                 FD(taps) h, FD(taps) w) {
+    const int64_t *kernel = p->kernel, *in = p->in, *dilation = p->dilation;
+    for (int64_t c = 0; c < outer; c++)
+        for (int64_t kd = 0; kd < kernel[0]; kd++)
+            for (int64_t kh = 0; kh < kernel[1]; kh++) {
+                const int real = kd >= d.begin && kd < d.end && kh >= h.begin && kh < h.end;
+                const int64_t depth = c * in[0] + d.corner + kd * dilation[0], row = h.corner + kh * dilation[1];
+                const int64_t corner = (depth * in[1] + row) * in[2] + w.corner;
+                for (int64_t kw = 0; kw < kernel[2]; kw++, col += inner)
+                    if (real && kw >= w.begin && kw < w.end)
+                        for (int64_t i = 0; i < inner; i++) col[i] = image[(corner + kw * dilation[2]) * inner + i];
+                    else
+                        for (int64_t i = 0; i < inner; i++) col[i] = 0;
+            }
+}
+
+static void FD(im2col_task)(void *arg, int64_t task, void *scratch) {
+    (void)scratch;
+    const FD(columns) *g = arg;
+    const fd_conv *p = g->plan;
+    const int64_t rows = p->batch * p->out[0] * p->out[1], first = task * g->share;
+    const int64_t length = p->in_channels * p->kernel[0] * p->kernel[1] * p->kernel[2];
+    const int64_t image = p->in_channels * p->in[0] * p->in[1] * p->in[2];
+    for (int64_t row = first; row < rows && row < first + g->share; row++) {
+        const FD(taps) d = FD(taps_at)(p, 0, row / p->out[1] % p->out[0]), h = FD(taps_at)(p, 1, row % p->out[1]);
+        const T *x = g->from + row / (p->out[0] * p->out[1]) * image;
+        for (int64_t ow = 0; ow < p->out[2]; ow++) {
+            T *col = g->to + (row * p->out[2] + ow) * length;
+            const FD(taps) w = FD(taps_at)(p, 2, ow);
+            if (p->channels_last)
+                FD(im2col_window)(col, x, p, 1, p->in_channels, d, h, w);
+            else
+                FD(im2col_window)(col, x, p, p->in_channels, 1, d, h, w);
+        }
+    }
+}
+
+/* computes  cols[(n, o), (c, k)] = x[n, c, o*stride + k*dilation - pad], zero outside the input
+ * shapes    cols (N*OD*OH*OW, C*KD*KH*KW); x (N, C, D, H, W)
+ * layout    NCHW: columns in the order c, k; NHWC: in the order k, c
+ * touches   all of cols, all of x that a window covers
+ * order     no sums
+ * source    Chellapilla et al., "High Performance Convolutional Neural Networks for Document Processing", 2006 */
+static int FD(fd_im2col)(void *cols, const void *x, const fd_conv *plan, int threads) {
+    const int64_t window = plan->in_channels * plan->kernel[0] * plan->kernel[1] * plan->kernel[2];
+    const int64_t rows = plan->batch * plan->out[0] * plan->out[1], length = window * plan->out[2];
+    FD(columns) g = {.plan = plan, .to = cols, .from = x, .share = 16384 / (length * TBYTES + 1) + 1};
+    return fd_parallel(FD(im2col_task), &g, (rows + g.share - 1) / g.share, 0, fd_threads_for(rows * length, threads));
+}
+
+FD_INLINE void FD(col2im_window)(T *image, const T *col, const fd_conv *p, int64_t outer, int64_t inner, FD(taps) d,
+                                 FD(taps) h, FD(taps) w) {
+    const int64_t *kernel = p->kernel, *in = p->in, *dilation = p->dilation;
+    for (int64_t c = 0; c < outer; c++)
+        for (int64_t kd = d.begin; kd < d.end; kd++)
+            for (int64_t kh = h.begin; kh < h.end; kh++) {
+                const int64_t depth = c * in[0] + d.corner + kd * dilation[0], row = h.corner + kh * dilation[1];
+                T *cells = image + ((depth * in[1] + row) * in[2] + w.corner) * inner;
+                const T *taps = col + ((c * kernel[0] + kd) * kernel[1] + kh) * kernel[2] * inner;
+                for (int64_t kw = w.begin; kw < w.end; kw++)
+                    for (int64_t i = 0; i < inner; i++) cells[kw * dilation[2] * inner + i] += taps[kw * inner + i];
+            }
+}
+
+/* Windows descending: the taps that meet in a cell are then added in ascending order. */
+static void FD(col2im_task)(void *arg, int64_t task, void *scratch) {
+    (void)scratch;
+    const FD(columns) *g = arg;
+    const fd_conv *p = g->plan;
+    const int64_t shares = (p->in_channels + g->share - 1) / g->share, n = task / shares;
+    const int64_t first = task % shares * g->share, channels = FD(least)(p->in_channels - first, g->share);
+    const int64_t cells = p->in[0] * p->in[1] * p->in[2], taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
+    T *image = g->to + (n * p->in_channels + first) * cells;
+    memset(image, 0, (size_t)(channels * cells) * sizeof(T));
+    for (int64_t od = p->out[0] - 1; od >= 0; od--)
+        for (int64_t oh = p->out[1] - 1; oh >= 0; oh--)
+            for (int64_t ow = p->out[2] - 1; ow >= 0; ow--) {
+                const int64_t row = ((n * p->out[0] + od) * p->out[1] + oh) * p->out[2] + ow;
+                const T *col = g->from + (row * p->in_channels + first) * taps;
+                const FD(taps) d = FD(taps_at)(p, 0, od), h = FD(taps_at)(p, 1, oh), w = FD(taps_at)(p, 2, ow);
+                if (p->channels_last)
+                    FD(col2im_window)(image, col, p, 1, channels, d, h, w);
+                else
+                    FD(col2im_window)(image, col, p, channels, 1, d, h, w);
+            }
+}
+
+/* computes  dx[n, c, o*stride + k*dilation - pad] += cols[(n, o), (c, k)], from zero
+ * shapes    dx (N, C, D, H, W); cols (N*OD*OH*OW, C*KD*KH*KW)
+ * layout    NCHW: columns in the order c, k; NHWC: in the order k, c
+ * touches   all of dx, all of cols that is over the input
+ * order     taps ascending
+ * source    the adjoint of im2col */
+static int FD(fd_col2im)(void *dx, const void *cols, const fd_conv *plan, int threads) {
+    const int64_t cells = plan->in[0] * plan->in[1] * plan->in[2], channels = plan->in_channels;
+    const int64_t fit = 131072 / (cells * TBYTES + 1) + 1; /* planes that stay in the level-2 cache */
+    FD(columns) g = {.plan = plan, .to = dx, .from = cols};
+    g.share = plan->channels_last || fit > channels ? channels : fit;
+    const int64_t tasks = channels == 0 ? 0 : plan->batch * ((channels + g.share - 1) / g.share);
+    const int64_t windows = plan->batch * plan->out[0] * plan->out[1] * plan->out[2];
+    const int64_t work = windows * channels * plan->kernel[0] * plan->kernel[1] * plan->kernel[2];
+    return fd_parallel(FD(col2im_task), &g, tasks, 0, fd_threads_for(work, threads));
+}
