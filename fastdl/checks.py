@@ -48,12 +48,17 @@ def is_sequence(value: Any) -> bool:
     return hasattr(value, "__len__") and not isinstance(value, str) and getattr(value, "ndim", 1) == 1
 
 
-def number(op: str, name: str, value: Any, low: float = 0.0, below: float = math.inf) -> float:
-    """Return `value` as a float in [low, below)."""
+def real(op: str, name: str, value: Any) -> float:
+    """Return `value` as a float, which may be infinite or NaN."""
     try:
-        result = float(value)
+        return float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{op}: {name} must be a number; got {value!r}") from None
+
+
+def number(op: str, name: str, value: Any, low: float = 0.0, below: float = math.inf) -> float:
+    """Return `value` as a float in [low, below)."""
+    result = real(op, name, value)
     if not low <= result < below:  # refuses NaN as well
         limit = "finite" if below == math.inf else f"below {below:g}"
         raise ValueError(f"{op}: {name} must be at least {low:g} and {limit}; got {value!r}")
@@ -98,5 +103,5 @@ def same_shape(op: str, name: str, came: Shape, expected: Shape, of: str) -> Non
 
 def wanted(op: str, needs: Any, names: Sequence[str]) -> None:
     """Refuse `needs`, the gradients to compute, when it holds something else than `names`."""
-    if isinstance(needs, str) or not all(need in names for need in needs):
+    if isinstance(needs, str) or not isinstance(needs, Iterable) or not all(need in names for need in needs):
         raise ValueError(f"{op}: needs must be a tuple of names out of {tuple(names)}; got {needs!r}")

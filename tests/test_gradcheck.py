@@ -146,6 +146,11 @@ class TestGradcheck:
         ):
             gradcheck(Affine("shape"), X)
 
+    def test_gradients_of_before_do_not_count(self) -> None:
+        model = Affine()
+        model.grads["shift"][:] = 1
+        assert gradcheck(model, X)
+
     def test_samples(self) -> None:
         report = gradcheck(Affine(), np.random.default_rng(2).normal(size=(40, 3)), samples=7)
         assert [entry.checked for entry in report.errors] == [7, 3, 3]

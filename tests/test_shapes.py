@@ -182,6 +182,12 @@ class TestSpelling:
     def test_a_plan_is_made_once(self) -> None:
         assert conv(stride=2, padding=((0, 1), (1, 0))) is conv(stride=2, padding=((0, 1), (1, 0)))
 
+    @pytest.mark.parametrize("stride", [True, 1.0])
+    def test_what_equals_an_integer_is_none(self, stride: object) -> None:
+        conv(stride=1)  # a cache that takes 1 == True for the same call would answer with this plan
+        with pytest.raises(TypeError, match="stride must be an integer"):
+            conv(stride=stride)
+
 
 BIG = 2**40
 REFUSED = [

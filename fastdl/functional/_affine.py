@@ -65,7 +65,7 @@ def activation_of(op: str, name: str | None) -> tuple[str, float]:
     """Return the engine's name of an activation, and its alpha."""
     if name is None:
         return "linear", 0.0
-    if name not in ACTIVATIONS:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         one_of(op, "activation", name, ACTIVATIONS)
     return name, DEFAULT_ALPHA.get(name, 0.0)
 

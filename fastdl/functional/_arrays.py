@@ -48,9 +48,10 @@ def floats(op: str, names: str, *values: ArrayLike | None) -> tuple[Sequence[Any
     Parameters
     ----------
     op, names : str
-        For messages: the call, and the arguments' names with spaces between.
-    *values : array_like or None
-        The arguments; None, one that was left out, stays None. The first is always there.
+        For messages: the call, and the arguments' names with spaces between. A last name in
+        parentheses is one that may be None, and then stays None.
+    *values : array_like
+        The arguments.
 
     Raises
     ------
@@ -60,9 +61,7 @@ def floats(op: str, names: str, *values: ArrayLike | None) -> tuple[Sequence[Any
     dtype = getattr(values[0], "dtype", None)
     # Almost every native dtype is NumPy's one object; identity is the cheap test, and enough to be fast.
     if dtype is FLOAT32 or dtype is FLOAT64:
-        for value in values:
-            if value is None:
-                continue
+        for value in values[:-1] if values[-1] is None and names[-1] == ")" else values:
             if type(value) is not np.ndarray or value.dtype is not dtype:
                 break
             flags = value.flags
@@ -71,13 +70,14 @@ def floats(op: str, names: str, *values: ArrayLike | None) -> tuple[Sequence[Any
         else:
             return values, dtype, True
     arrays = [
-        None if value is None else _as_floats(op, name, value) for name, value in zip(names.split(), values)
+        None if value is None and name[0] == "(" else _as_floats(op, name.strip("()"), value)
+        for name, value in zip(names.split(), values)
     ]
     widest = max(array.dtype.itemsize for array in arrays if array is not None)
     return arrays, _OF_SIZE[widest], False
 
 
-def _as_floats(op: str, name: str, value: ArrayLike) -> Array:
+def _as_floats(op: str, name: str, value: Any) -> Array:
     try:
         array = np.asarray(value)
     except ValueError as error:

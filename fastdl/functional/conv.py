@@ -268,7 +268,7 @@ def _call(
     op: str, ndim: int, x: Any, w: Any, b: Any, activation: str | None, geometry: tuple[Any, ...]
 ) -> AffineCall:
     kind, alpha = activation_of(op, activation)
-    (x, w, b), dtype, ready = floats(op, "x w b", x, w, b)
+    (x, w, b), dtype, ready = floats(op, "x w (b)", x, w, b)
     stride, padding, dilation, groups, layout = geometry
     plan = conv_plan(
         op,

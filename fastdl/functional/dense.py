@@ -113,7 +113,7 @@ def linear_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = 
 
 def _call(x: Any, w: Any, b: Any, activation: str | None) -> AffineCall:
     kind, alpha = activation_of("linear", activation)
-    (x, w, b), dtype, ready = floats("linear", "x w b", x, w, b)
+    (x, w, b), dtype, ready = floats("linear", "x w (b)", x, w, b)
     plan = linear_plan("linear", x.shape, w.shape, None if b is None else b.shape)
     if not ready:
         x, w, b = canonical((x, w, b), dtype)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..backends import Ops
-from ..checks import Shape, number, one_of, same_shape
+from ..checks import Shape, number, one_of, real, same_shape
 from ..shapes import REDUCTIONS
 from ._arrays import Array, canonical, check_ctx, engine, floats, gradient, restored
 
@@ -288,7 +288,7 @@ def reduced(losses: Array, reduction: str, dtype: np.dtype[Any]) -> Array:
 def weights(op: str, dloss: Any, reduction: str, shape: Shape, dtype: np.dtype[Any]) -> Array:
     """Return how much each loss, of that shape, counts in what `dloss` is the gradient of."""
     if np.ndim(dloss) == 0:
-        share = float(dloss)
+        share = real(f"{op}_backward", "dloss", dloss)
         if reduction == "mean":
             share /= max(math.prod(shape), 1)
         return np.asarray(share, dtype)
