@@ -2,9 +2,10 @@
 
 /* By Winograd's algorithm where that pays and its result is finite; else pack the weights and run the tasks. */
 static int FD(run_tap_sum)(FD(tap_sum) *s, FD(weights) *v, int threads) {
-    if (!s->strict && FD(winograd_pays)(s)) {
+    const int64_t taps = s->strict ? 0 : FD(winograd_taps)(s);
+    if (taps > 0) {
         int finite;
-        const int rc = FD(run_winograd)(&finite, s, v, threads);
+        const int rc = FD(run_winograd)(&finite, s, v, taps, threads);
         if (rc != FD_OK || finite) return rc;
     }
     FD(plan_bands)(s, s->channels);

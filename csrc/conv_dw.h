@@ -48,7 +48,7 @@ static void FD(dw_tile)(T *restrict sum, int64_t pitch, const T *restrict a, con
         for (int j = 0; j < nv; j++) acc[i][j] = vload(sum + i * pitch + j * VL);                \
     for (int64_t r = 0; r < rows; r++)                                                           \
         for (int64_t q = 0; q < columns; q++, a += MR)                                           \
-            FD(step)(acc, a, 1, patch, r * row + q * step, mr, nv);                              \
+            FD(multiply_add)(acc, a, 1, patch, r * row + q * step, mr, nv);                              \
     for (int i = 0; i < mr; i++)                                                                 \
         for (int j = 0; j < nv; j++) vstore(sum + i * pitch + j * VL, acc[i][j])
     FD_WITH_TILE(KERNEL, outputs, vectors);

@@ -30,7 +30,7 @@
 #define FD_INLINE static inline __attribute__((always_inline))
 
 /* acc[i][j] += a[i * pitch] * b[j][offset ...] for i < mr, j < nv: one step of k. */
-FD_INLINE void FD(step)(V acc[MR][NV], const T *a, int64_t pitch, const T *const b[NV], int64_t offset, int mr, int nv) {
+FD_INLINE void FD(multiply_add)(V acc[MR][NV], const T *a, int64_t pitch, const T *const b[NV], int64_t offset, int mr, int nv) {
     V column[NV];
 #pragma GCC unroll 4
     for (int j = 0; j < nv; j++) column[j] = vload(b[j] + offset);
@@ -100,7 +100,7 @@ static void FD(gemm_tile)(T *restrict tile, const T *restrict a, const T *restri
     V acc[MR][NV];
 #define KERNEL(mr, nv)                                                                          \
     FD(clear)(acc, mr, nv);                                                                     \
-    for (int64_t p = 0; p < k; p++) FD(step)(acc, a + p * MR, 1, columns, p * ldb, mr, nv);     \
+    for (int64_t p = 0; p < k; p++) FD(multiply_add)(acc, a + p * MR, 1, columns, p * ldb, mr, nv);     \
     FD(spill)(tile, acc, mr, nv)
     FD_WITH_TILE(KERNEL, rows, vectors);
 #undef KERNEL

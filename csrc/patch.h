@@ -38,8 +38,9 @@ static void FD(copy_patch)(T *patch, const FD(image) *image, int64_t lanes, int6
             for (int64_t j = low; j < high; j += count) {
                 V square[VL];
                 count = high - j < VL ? high - j : VL;
+                const T *pixel = from + j * stride[2];
                 for (int64_t c = 0; c < VL; c++)
-                    square[c] = c < channels ? vload_upto(from + c * image->channel + j, count) : (V){0};
+                    square[c] = c < channels ? vload_step(pixel + c * image->channel, stride[2], count) : (V){0};
                 vtranspose(square);
                 for (int64_t p = 0; p < count; p++) vstore(patch + (j + p) * VL, square[p]);
             }

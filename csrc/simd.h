@@ -80,6 +80,7 @@ typedef T VU __attribute__((vector_size(VBYTES), aligned(TBYTES), may_alias));
 #define vinterleave_high FD(vinterleave_high)
 #define vtranspose FD(vtranspose)
 #define vload_step FD(vload_step)
+#define vstore_step FD(vstore_step)
 
 static inline V vload(const T *p) { return *(const VU *)p; }
 
@@ -296,6 +297,17 @@ static inline V vload_step(const T *p, int64_t step, int64_t n) {
     T lane[VL] = {0};
     for (int64_t i = 0; i < n; i++) lane[i] = p[i * step];
     return vload(lane);
+}
+
+/* p[i * step] = v[i] for i < n. */
+static inline void vstore_step(T *p, V v, int64_t step, int64_t n) {
+    if (step == 1) {
+        vstore_upto(p, v, n);
+    } else {
+        T lane[VL];
+        vstore(lane, v);
+        for (int64_t i = 0; i < n; i++) p[i * step] = lane[i];
+    }
 }
 
 /* The sum, or the largest, of all lanes, in every lane, by a fixed tree: the upper half meets the lower half until

@@ -158,7 +158,7 @@ static void FD(tap_tile)(T *restrict tile, const T *restrict a, const T *const *
     for (int i = 0; i < mr; i++)                                                                    \
         for (int j = 0; j < nv; j++) acc[i][j] = vset1(a[i]);                                       \
     for (int64_t c = 0; c < past; c += s->channel)                                                  \
-        for (int64_t t = 0; t < taps; t++) FD(step)(acc, a += MR, 1, columns, c + offset[t], mr, nv); \
+        for (int64_t t = 0; t < taps; t++) FD(multiply_add)(acc, a += MR, 1, columns, c + offset[t], mr, nv); \
     FD(spill)(tile, acc, mr, nv)
     FD_WITH_TILE(KERNEL, rows, vectors);
 #undef KERNEL

@@ -43,6 +43,7 @@
 #undef vinterleave_high
 #undef vtranspose
 #undef vload_step
+#undef vstore_step
 #undef MR
 #undef NV
 #undef NR
