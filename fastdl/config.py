@@ -17,6 +17,7 @@ from .checks import integer, one_of
 BACKENDS = ("auto", "native", "numpy", "naive")
 DTYPES = ("float32", "float64")
 DATA_FORMATS = ("channels_last", "channels_first")
+PRECISIONS = ("default", "strict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +35,23 @@ class Config:
         The dtype of new parameters, "float32" or "float64".
     data_format : str
         Where a new layer looks for the channels, "channels_last" or "channels_first".
+    precision : str
+        "default" lets a float32 3x3 convolution use Winograd's algorithm, whose error has a bound
+        of its own; "strict" computes every product. Both bounds are in docs/numerics.md.
     """
 
     backend: str = "auto"
     threads: int = 0
     dtype: str = "float32"
     data_format: str = "channels_last"
+    precision: str = "default"
 
     def __post_init__(self) -> None:
         one_of("use", "backend", self.backend, BACKENDS)
         integer("use", "threads", self.threads, minimum=0)
         one_of("use", "dtype", self.dtype, DTYPES)
         one_of("use", "data_format", self.data_format, DATA_FORMATS)
+        one_of("use", "precision", self.precision, PRECISIONS)
 
 
 def _from_environment() -> Config:
@@ -73,7 +79,7 @@ class use:  # noqa: N801  (a call that may stand after `with`)
 
     Parameters
     ----------
-    backend, threads, dtype, data_format
+    backend, threads, dtype, data_format, precision
         As in :class:`Config`; what is not given stays as it is.
 
     Raises
@@ -96,8 +102,15 @@ class use:  # noqa: N801  (a call that may stand after `with`)
         threads: int | None = None,
         dtype: Any = None,
         data_format: str | None = None,
+        precision: str | None = None,
     ) -> None:
-        given = {"backend": backend, "threads": threads, "dtype": _name(dtype), "data_format": data_format}
+        given = {
+            "backend": backend,
+            "threads": threads,
+            "dtype": _name(dtype),
+            "data_format": data_format,
+            "precision": precision,
+        }
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         self._before = _current.set(replace(current(), **changes))
 

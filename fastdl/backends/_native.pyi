@@ -31,6 +31,7 @@ def conv_fwd(
     plan: ConvPlan,
     act: int,
     alpha: float,
+    strict: bool,
     threads: int,
 ) -> None: ...
 def conv_dx(
@@ -41,6 +42,7 @@ def conv_dx(
     plan: ConvPlan,
     act: int,
     alpha: float,
+    strict: bool,
     threads: int,
 ) -> None: ...
 def conv_dw(dw: np.ndarray, dy: np.ndarray, x: np.ndarray, plan: ConvPlan, threads: int) -> None: ...

@@ -1,90 +1,27 @@
 """The compiled kernels: pointers out of arrays, the GIL released, error codes into exceptions. No arithmetic."""
 
 # Design:
-# (a) Arrays come through the buffer protocol, so that NumPy's headers are not needed to build. A buffer is given back
-#     as soon as its address is known: the caller's reference keeps the memory alive, and ndarray.resize refuses an
-#     array with references. Asking for a plain buffer also makes NumPy refuse an array that is not C-contiguous.
+# (a) Arrays come through the buffer protocol, so that building needs no headers of NumPy. A buffer is given
+#     back as soon as its address is known: the caller's reference keeps the memory alive, and ndarray.resize
+#     refuses an array with references. A plain buffer also means that NumPy refuses what is not C-contiguous.
 # (b) The size of one element of the first output picks the row of kernels, float32 or float64.
 # (c) Sizes are not compared with arrays: shapes.py made both. None stands for a NULL pointer.
-# (d) A plan is unpacked at each call: that takes a tenth of a microsecond, and there is no cache to keep right.
-# (e) Signals are checked by the calling thread from within the loop in threads.c; an exception that a signal handler
-#     raised stays pending until the kernel has returned.
+# (d) A plan is unpacked at each call: it takes a tenth of a microsecond, and there is no cache to keep right.
+# (e) The loop in threads.c asks for signals, on the thread that called. An exception that a signal handler
+#     raises there stays pending until the kernel has returned.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t
 
 
+ctypedef const fd_kernels *Kernels
+ctypedef const void *In
+ctypedef void *Out
+
+
 cdef extern from "Python.h":
     int PyErr_CheckSignals() noexcept
     void *PyErr_Occurred() noexcept
-
-
-cdef extern from "fastdl.h" nogil:
-    enum: FD_OK, FD_NOMEM, FD_INTERRUPTED, FD_F32, FD_F64
-
-    ctypedef struct fd_conv:
-        int64_t batch, in_channels, out_channels, groups
-        int64_t in_ "in"[3]
-        int64_t kernel[3]
-        int64_t stride[3]
-        int64_t dilation[3]
-        int64_t pad[3]
-        int64_t out[3]
-        int64_t channels_last
-
-    ctypedef struct fd_pool:
-        int64_t batch, channels
-        int64_t in_ "in"[3]
-        int64_t size[3]
-        int64_t stride[3]
-        int64_t pad_before[3]
-        int64_t pad_after[3]
-        int64_t out[3]
-        int64_t channels_last, count_include_pad
-
-    ctypedef struct fd_upsample:
-        int64_t batch, channels
-        int64_t in_ "in"[2]
-        int64_t scale[2]
-        int64_t channels_last, bilinear
-
-    ctypedef struct fd_kernels:
-        const char *isa
-        int (*gemm)(void *, const void *, const void *, const void *, int64_t, int64_t, int64_t,
-                    int, int, int, double, int) noexcept nogil
-        int (*conv_fwd)(void *, const void *, const void *, const void *, const fd_conv *, int, double, int) noexcept nogil
-        int (*conv_dx)(void *, const void *, const void *, const void *, const fd_conv *, int, double, int) noexcept nogil
-        int (*conv_dw)(void *, const void *, const void *, const fd_conv *, int) noexcept nogil
-        int (*maxpool_fwd)(void *, void *, const void *, const fd_pool *, int) noexcept nogil
-        int (*maxpool_bwd)(void *, const void *, const void *, const fd_pool *, int) noexcept nogil
-        int (*avgpool_fwd)(void *, const void *, const fd_pool *, int) noexcept nogil
-        int (*avgpool_bwd)(void *, const void *, const fd_pool *, int) noexcept nogil
-        int (*upsample_fwd)(void *, const void *, const fd_upsample *, int) noexcept nogil
-        int (*upsample_bwd)(void *, const void *, const fd_upsample *, int) noexcept nogil
-        int (*im2col)(void *, const void *, const fd_conv *, int) noexcept nogil
-        int (*col2im)(void *, const void *, const fd_conv *, int) noexcept nogil
-        int (*bias_grad)(void *, const void *, int64_t, int64_t, int64_t, int) noexcept nogil
-        int (*act_fwd)(void *, const void *, int64_t, int, double, int) noexcept nogil
-        int (*act_bwd)(void *, const void *, const void *, int64_t, int, double, int) noexcept nogil
-        int (*prelu_fwd)(void *, const void *, const void *, int64_t, int64_t, int64_t, int) noexcept nogil
-        int (*prelu_bwd)(void *, void *, const void *, const void *, const void *, int64_t, int64_t, int64_t,
-                         int) noexcept nogil
-        int (*softmax_fwd)(void *, const void *, int64_t, int64_t, int64_t, int, int) noexcept nogil
-        int (*softmax_bwd)(void *, const void *, const void *, int64_t, int64_t, int64_t, int, int) noexcept nogil
-        int (*dropout_fwd)(void *, uint8_t *, const void *, const float *, int64_t, double, int) noexcept nogil
-        int (*dropout_bwd)(void *, const void *, const uint8_t *, int64_t, double, int) noexcept nogil
-        int (*softmax_xent_fwd)(void *, void *, const void *, const int64_t *, const void *, int64_t, int64_t,
-                                int) noexcept nogil
-        int (*softmax_xent_bwd)(void *, const void *, const int64_t *, const void *, const void *, int64_t, int64_t,
-                                int) noexcept nogil
-        int (*loss_fwd)(void *, const void *, const void *, int64_t, int, double, int) noexcept nogil
-        int (*loss_bwd)(void *, const void *, const void *, int64_t, int, double, int) noexcept nogil
-        int (*update)(void *, const void *, void **, int64_t, int, const double *, int) noexcept nogil
-
-    const fd_kernels *fd_kernels_for(int dtype) noexcept
-    int fd_threads_for(int64_t work, int threads) noexcept
-    void fd_set_num_threads(int threads) noexcept
-    void fd_set_interrupt_check(int (*check)() noexcept nogil) noexcept
 
 
 cdef int signal_pending() noexcept with gil:
@@ -94,36 +31,41 @@ cdef int signal_pending() noexcept with gil:
 fd_set_interrupt_check(&signal_pending)
 
 
-cdef int finish(int code) except -1:
-    if code == FD_NOMEM:
-        raise MemoryError("fastdl: no memory left for scratch space")
-    if code == FD_INTERRUPTED:
-        if PyErr_Occurred() == NULL:  # a signal handler forked: the child has lost the other threads' share
+cdef int finish(int code) except -1 nogil:
+    """Turn the error code of a kernel into an exception."""
+    if code == FD_OK:
+        return 0
+    with gil:
+        if code == FD_NOMEM:
+            raise MemoryError("fastdl: no memory left for scratch space")
+        if PyErr_Occurred() == NULL:  # a signal handler forked: the child has lost the workers' shares
             raise RuntimeError("fastdl: the process was forked in the middle of this call")
-        return -1
-    return 0
+    return -1
 
 
-cdef void *output(object array, const fd_kernels **kernels) except NULL:
-    """The address of an array to write; the kernels for its element type when asked."""
+cdef void *address(object array, int flags) except NULL:
     cdef Py_buffer view
-    PyObject_GetBuffer(array, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
-    if kernels != NULL:
-        kernels[0] = fd_kernels_for(FD_F64 if view.itemsize == 8 else FD_F32)
-    cdef void *address = view.buf
+    PyObject_GetBuffer(array, &view, flags)
     PyBuffer_Release(&view)
-    return address
+    return view.buf
 
 
-cdef const void *input(object array) except? NULL:
+cdef Out output(object array) except NULL:
+    """The address of an array to write."""
+    return address(array, PyBUF_SIMPLE | PyBUF_WRITABLE)
+
+
+cdef In input(object array) except? NULL:
     """The address of an array to read, NULL for None."""
+    return NULL if array is None else address(array, PyBUF_SIMPLE)
+
+
+cdef Kernels kernels_of(object array) except NULL:
+    """The kernels for an array's element type."""
     cdef Py_buffer view
-    if array is None:
-        return NULL
     PyObject_GetBuffer(array, &view, PyBUF_SIMPLE)
-    cdef const void *address = view.buf
     PyBuffer_Release(&view)
-    return address
+    return fd_kernels_for(FD_F64 if view.itemsize == 8 else FD_F32)
 
 
 cdef int spatial(int64_t *sizes, tuple values) except -1:
@@ -132,7 +74,7 @@ cdef int spatial(int64_t *sizes, tuple values) except -1:
     return 0
 
 
-cdef int unpack_conv(fd_conv *c, object plan) except -1:
+cdef int unpack_conv(fd_conv *c, object plan, bint strict=False) except -1:
     c.batch, c.groups = plan.batch, plan.groups
     c.in_channels, c.out_channels = plan.in_channels, plan.out_channels
     spatial(c.in_, plan.in_size)
@@ -142,6 +84,7 @@ cdef int unpack_conv(fd_conv *c, object plan) except -1:
     spatial(c.pad, plan.pad_before)
     spatial(c.out, plan.out_size)
     c.channels_last = plan.layout == "NHWC"
+    c.strict = strict
     return 0
 
 
@@ -189,15 +132,11 @@ def gemm(
     bias,  # IN or None
     int64_t m, int64_t n, int64_t k, bint trans_a, bint trans_b, int act, double alpha, int threads,
 ):
-    cdef const fd_kernels *kernels
-    cdef void *c_out = output(c, &kernels)
-    cdef const void *a_in = input(a)
-    cdef const void *b_in = input(b)
-    cdef const void *bias_in = input(bias)
-    cdef int code
+    cdef Kernels kernels = kernels_of(c)
+    cdef Out c_out = output(c)
+    cdef In a_in = input(a), b_in = input(b), bias_in = input(bias)
     with nogil:
-        code = kernels.gemm(c_out, a_in, b_in, bias_in, m, n, k, trans_a, trans_b, act, alpha, threads)
-    finish(code)
+        finish(kernels.gemm(c_out, a_in, b_in, bias_in, m, n, k, trans_a, trans_b, act, alpha, threads))
 
 
 def conv_fwd(
@@ -205,19 +144,15 @@ def conv_fwd(
     x,  # IN
     w,  # IN
     b,  # IN or None
-    plan, int act, double alpha, int threads,
+    plan, int act, double alpha, bint strict, int threads,
 ):
-    cdef const fd_kernels *kernels
+    cdef Kernels kernels = kernels_of(y)
     cdef fd_conv sizes
-    cdef void *y_out = output(y, &kernels)
-    cdef const void *x_in = input(x)
-    cdef const void *w_in = input(w)
-    cdef const void *b_in = input(b)
-    cdef int code
-    unpack_conv(&sizes, plan)
+    cdef Out y_out = output(y)
+    cdef In x_in = input(x), w_in = input(w), b_in = input(b)
+    unpack_conv(&sizes, plan, strict)
     with nogil:
-        code = kernels.conv_fwd(y_out, x_in, w_in, b_in, &sizes, act, alpha, threads)
-    finish(code)
+        finish(kernels.conv_fwd(y_out, x_in, w_in, b_in, &sizes, act, alpha, threads))
 
 
 def conv_dx(
@@ -225,19 +160,15 @@ def conv_dx(
     dy,  # IN
     w,   # IN
     b,   # IN or None
-    plan, int act, double alpha, int threads,
+    plan, int act, double alpha, bint strict, int threads,
 ):
-    cdef const fd_kernels *kernels
+    cdef Kernels kernels = kernels_of(dx)
     cdef fd_conv sizes
-    cdef void *dx_out = output(dx, &kernels)
-    cdef const void *dy_in = input(dy)
-    cdef const void *w_in = input(w)
-    cdef const void *b_in = input(b)
-    cdef int code
-    unpack_conv(&sizes, plan)
+    cdef Out dx_out = output(dx)
+    cdef In dy_in = input(dy), w_in = input(w), b_in = input(b)
+    unpack_conv(&sizes, plan, strict)
     with nogil:
-        code = kernels.conv_dx(dx_out, dy_in, w_in, b_in, &sizes, act, alpha, threads)
-    finish(code)
+        finish(kernels.conv_dx(dx_out, dy_in, w_in, b_in, &sizes, act, alpha, threads))
 
 
 def conv_dw(
@@ -246,16 +177,13 @@ def conv_dw(
     x,   # IN
     plan, int threads,
 ):
-    cdef const fd_kernels *kernels
+    cdef Kernels kernels = kernels_of(dw)
     cdef fd_conv sizes
-    cdef void *dw_out = output(dw, &kernels)
-    cdef const void *dy_in = input(dy)
-    cdef const void *x_in = input(x)
-    cdef int code
+    cdef Out dw_out = output(dw)
+    cdef In dy_in = input(dy), x_in = input(x)
     unpack_conv(&sizes, plan)
     with nogil:
-        code = kernels.conv_dw(dw_out, dy_in, x_in, &sizes, threads)
-    finish(code)
+        finish(kernels.conv_dw(dw_out, dy_in, x_in, &sizes, threads))
 
 
 def maxpool_fwd(
@@ -264,16 +192,14 @@ def maxpool_fwd(
     x,      # IN
     plan, int threads,
 ):
-    cdef const fd_kernels *kernels
+    cdef Kernels kernels = kernels_of(y)
     cdef fd_pool sizes
-    cdef void *y_out = output(y, &kernels)
-    cdef void *index_out = NULL if index is None else output(index, NULL)
-    cdef const void *x_in = input(x)
-    cdef int code
+    cdef Out y_out = output(y)
+    cdef Out index_out = NULL if index is None else output(index)
+    cdef In x_in = input(x)
     unpack_pool(&sizes, plan)
     with nogil:
-        code = kernels.maxpool_fwd(y_out, index_out, x_in, &sizes, threads)
-    finish(code)
+        finish(kernels.maxpool_fwd(y_out, index_out, x_in, &sizes, threads))
 
 
 def maxpool_bwd(
@@ -282,16 +208,13 @@ def maxpool_bwd(
     index,  # IN
     plan, int threads,
 ):
-    cdef const fd_kernels *kernels
+    cdef Kernels kernels = kernels_of(dx)
     cdef fd_pool sizes
-    cdef void *dx_out = output(dx, &kernels)
-    cdef const void *dy_in = input(dy)
-    cdef const void *index_in = input(index)
-    cdef int code
+    cdef Out dx_out = output(dx)
+    cdef In dy_in = input(dy), index_in = input(index)
     unpack_pool(&sizes, plan)
     with nogil:
-        code = kernels.maxpool_bwd(dx_out, dy_in, index_in, &sizes, threads)
-    finish(code)
+        finish(kernels.maxpool_bwd(dx_out, dy_in, index_in, &sizes, threads))
 
 
 def avgpool_fwd(
@@ -299,15 +222,13 @@ def avgpool_fwd(
     x,  # IN
     plan, int threads,
 ):
-    cdef const fd_kernels *kernels
+    cdef Kernels kernels = kernels_of(y)
     cdef fd_pool sizes
-    cdef void *y_out = output(y, &kernels)
-    cdef const void *x_in = input(x)
-    cdef int code
+    cdef Out y_out = output(y)
+    cdef In x_in = input(x)
     unpack_pool(&sizes, plan)
     with nogil:
-        code = kernels.avgpool_fwd(y_out, x_in, &sizes, threads)
-    finish(code)
+        finish(kernels.avgpool_fwd(y_out, x_in, &sizes, threads))
 
 
 def avgpool_bwd(
@@ -315,15 +236,13 @@ def avgpool_bwd(
     dy,  # IN
     plan, int threads,
 ):
-    cdef const fd_kernels *kernels
+    cdef Kernels kernels = kernels_of(dx)
     cdef fd_pool sizes
-    cdef void *dx_out = output(dx, &kernels)
-    cdef const void *dy_in = input(dy)
-    cdef int code
+    cdef Out dx_out = output(dx)
+    cdef In dy_in = input(dy)
     unpack_pool(&sizes, plan)
     with nogil:
-        code = kernels.avgpool_bwd(dx_out, dy_in, &sizes, threads)
-    finish(code)
+        finish(kernels.avgpool_bwd(dx_out, dy_in, &sizes, threads))
 
 
 def upsample_fwd(
@@ -331,15 +250,13 @@ def upsample_fwd(
     x,  # IN
     plan, int threads,
 ):
-    cdef const fd_kernels *kernels
+    cdef Kernels kernels = kernels_of(y)
     cdef fd_upsample sizes
-    cdef void *y_out = output(y, &kernels)
-    cdef const void *x_in = input(x)
-    cdef int code
+    cdef Out y_out = output(y)
+    cdef In x_in = input(x)
     unpack_upsample(&sizes, plan)
     with nogil:
-        code = kernels.upsample_fwd(y_out, x_in, &sizes, threads)
-    finish(code)
+        finish(kernels.upsample_fwd(y_out, x_in, &sizes, threads))
 
 
 def upsample_bwd(
@@ -347,15 +264,13 @@ def upsample_bwd(
     dy,  # IN
     plan, int threads,
 ):
-    cdef const fd_kernels *kernels
+    cdef Kernels kernels = kernels_of(dx)
     cdef fd_upsample sizes
-    cdef void *dx_out = output(dx, &kernels)
-    cdef const void *dy_in = input(dy)
-    cdef int code
+    cdef Out dx_out = output(dx)
+    cdef In dy_in = input(dy)
     unpack_upsample(&sizes, plan)
     with nogil:
-        code = kernels.upsample_bwd(dx_out, dy_in, &sizes, threads)
-    finish(code)
+        finish(kernels.upsample_bwd(dx_out, dy_in, &sizes, threads))
 
 
 def im2col(
@@ -363,15 +278,13 @@ def im2col(
     x,     # IN
     plan, int threads,
 ):
-    cdef const fd_kernels *kernels
+    cdef Kernels kernels = kernels_of(cols)
     cdef fd_conv sizes
-    cdef void *cols_out = output(cols, &kernels)
-    cdef const void *x_in = input(x)
-    cdef int code
+    cdef Out cols_out = output(cols)
+    cdef In x_in = input(x)
     unpack_conv(&sizes, plan)
     with nogil:
-        code = kernels.im2col(cols_out, x_in, &sizes, threads)
-    finish(code)
+        finish(kernels.im2col(cols_out, x_in, &sizes, threads))
 
 
 def col2im(
@@ -379,15 +292,13 @@ def col2im(
     cols,  # IN
     plan, int threads,
 ):
-    cdef const fd_kernels *kernels
+    cdef Kernels kernels = kernels_of(dx)
     cdef fd_conv sizes
-    cdef void *dx_out = output(dx, &kernels)
-    cdef const void *cols_in = input(cols)
-    cdef int code
+    cdef Out dx_out = output(dx)
+    cdef In cols_in = input(cols)
     unpack_conv(&sizes, plan)
     with nogil:
-        code = kernels.col2im(dx_out, cols_in, &sizes, threads)
-    finish(code)
+        finish(kernels.col2im(dx_out, cols_in, &sizes, threads))
 
 
 def bias_grad(
@@ -395,13 +306,11 @@ def bias_grad(
     dy,  # IN
     int64_t outer, int64_t channels, int64_t inner, int threads,
 ):
-    cdef const fd_kernels *kernels
-    cdef void *db_out = output(db, &kernels)
-    cdef const void *dy_in = input(dy)
-    cdef int code
+    cdef Kernels kernels = kernels_of(db)
+    cdef Out db_out = output(db)
+    cdef In dy_in = input(dy)
     with nogil:
-        code = kernels.bias_grad(db_out, dy_in, outer, channels, inner, threads)
-    finish(code)
+        finish(kernels.bias_grad(db_out, dy_in, outer, channels, inner, threads))
 
 
 def act_fwd(
@@ -409,13 +318,11 @@ def act_fwd(
     x,  # IN
     int64_t n, int act, double alpha, int threads,
 ):
-    cdef const fd_kernels *kernels
-    cdef void *y_out = output(y, &kernels)
-    cdef const void *x_in = input(x)
-    cdef int code
+    cdef Kernels kernels = kernels_of(y)
+    cdef Out y_out = output(y)
+    cdef In x_in = input(x)
     with nogil:
-        code = kernels.act_fwd(y_out, x_in, n, act, alpha, threads)
-    finish(code)
+        finish(kernels.act_fwd(y_out, x_in, n, act, alpha, threads))
 
 
 def act_bwd(
@@ -424,14 +331,11 @@ def act_bwd(
     saved,  # IN or None: x or y, as the activation needs
     int64_t n, int act, double alpha, int threads,
 ):
-    cdef const fd_kernels *kernels
-    cdef void *dx_out = output(dx, &kernels)
-    cdef const void *dy_in = input(dy)
-    cdef const void *saved_in = input(saved)
-    cdef int code
+    cdef Kernels kernels = kernels_of(dx)
+    cdef Out dx_out = output(dx)
+    cdef In dy_in = input(dy), saved_in = input(saved)
     with nogil:
-        code = kernels.act_bwd(dx_out, dy_in, saved_in, n, act, alpha, threads)
-    finish(code)
+        finish(kernels.act_bwd(dx_out, dy_in, saved_in, n, act, alpha, threads))
 
 
 def prelu_fwd(
@@ -440,14 +344,11 @@ def prelu_fwd(
     slope,  # IN
     int64_t outer, int64_t channels, int64_t inner, int threads,
 ):
-    cdef const fd_kernels *kernels
-    cdef void *y_out = output(y, &kernels)
-    cdef const void *x_in = input(x)
-    cdef const void *slope_in = input(slope)
-    cdef int code
+    cdef Kernels kernels = kernels_of(y)
+    cdef Out y_out = output(y)
+    cdef In x_in = input(x), slope_in = input(slope)
     with nogil:
-        code = kernels.prelu_fwd(y_out, x_in, slope_in, outer, channels, inner, threads)
-    finish(code)
+        finish(kernels.prelu_fwd(y_out, x_in, slope_in, outer, channels, inner, threads))
 
 
 def prelu_bwd(
@@ -458,16 +359,11 @@ def prelu_bwd(
     slope,   # IN
     int64_t outer, int64_t channels, int64_t inner, int threads,
 ):
-    cdef const fd_kernels *kernels
-    cdef void *dx_out = output(dx, &kernels)
-    cdef void *dslope_out = output(dslope, NULL)
-    cdef const void *dy_in = input(dy)
-    cdef const void *x_in = input(x)
-    cdef const void *slope_in = input(slope)
-    cdef int code
+    cdef Kernels kernels = kernels_of(dx)
+    cdef Out dx_out = output(dx), dslope_out = output(dslope)
+    cdef In dy_in = input(dy), x_in = input(x), slope_in = input(slope)
     with nogil:
-        code = kernels.prelu_bwd(dx_out, dslope_out, dy_in, x_in, slope_in, outer, channels, inner, threads)
-    finish(code)
+        finish(kernels.prelu_bwd(dx_out, dslope_out, dy_in, x_in, slope_in, outer, channels, inner, threads))
 
 
 def softmax_fwd(
@@ -475,13 +371,11 @@ def softmax_fwd(
     x,  # IN
     int64_t outer, int64_t n, int64_t inner, bint log, int threads,
 ):
-    cdef const fd_kernels *kernels
-    cdef void *y_out = output(y, &kernels)
-    cdef const void *x_in = input(x)
-    cdef int code
+    cdef Kernels kernels = kernels_of(y)
+    cdef Out y_out = output(y)
+    cdef In x_in = input(x)
     with nogil:
-        code = kernels.softmax_fwd(y_out, x_in, outer, n, inner, log, threads)
-    finish(code)
+        finish(kernels.softmax_fwd(y_out, x_in, outer, n, inner, log, threads))
 
 
 def softmax_bwd(
@@ -490,14 +384,11 @@ def softmax_bwd(
     y,   # IN
     int64_t outer, int64_t n, int64_t inner, bint log, int threads,
 ):
-    cdef const fd_kernels *kernels
-    cdef void *dx_out = output(dx, &kernels)
-    cdef const void *dy_in = input(dy)
-    cdef const void *y_in = input(y)
-    cdef int code
+    cdef Kernels kernels = kernels_of(dx)
+    cdef Out dx_out = output(dx)
+    cdef In dy_in = input(dy), y_in = input(y)
     with nogil:
-        code = kernels.softmax_bwd(dx_out, dy_in, y_in, outer, n, inner, log, threads)
-    finish(code)
+        finish(kernels.softmax_bwd(dx_out, dy_in, y_in, outer, n, inner, log, threads))
 
 
 def dropout_fwd(
@@ -507,15 +398,13 @@ def dropout_fwd(
     noise,  # IN: float32
     int64_t n, double rate, int threads,
 ):
-    cdef const fd_kernels *kernels
-    cdef void *y_out = output(y, &kernels)
-    cdef void *mask_out = output(mask, NULL)
-    cdef const void *x_in = input(x)
-    cdef const void *noise_in = input(noise)
-    cdef int code
+    cdef Kernels kernels = kernels_of(y)
+    cdef Out y_out = output(y), mask_out = output(mask)
+    cdef In x_in = input(x), noise_in = input(noise)
     with nogil:
-        code = kernels.dropout_fwd(y_out, <uint8_t *> mask_out, x_in, <const float *> noise_in, n, rate, threads)
-    finish(code)
+        finish(kernels.dropout_fwd(
+            y_out, <uint8_t *> mask_out, x_in, <const float *> noise_in, n, rate, threads
+        ))
 
 
 def dropout_bwd(
@@ -524,14 +413,11 @@ def dropout_bwd(
     mask,  # IN: uint8
     int64_t n, double rate, int threads,
 ):
-    cdef const fd_kernels *kernels
-    cdef void *dx_out = output(dx, &kernels)
-    cdef const void *dy_in = input(dy)
-    cdef const void *mask_in = input(mask)
-    cdef int code
+    cdef Kernels kernels = kernels_of(dx)
+    cdef Out dx_out = output(dx)
+    cdef In dy_in = input(dy), mask_in = input(mask)
     with nogil:
-        code = kernels.dropout_bwd(dx_out, dy_in, <const uint8_t *> mask_in, n, rate, threads)
-    finish(code)
+        finish(kernels.dropout_bwd(dx_out, dy_in, <const uint8_t *> mask_in, n, rate, threads))
 
 
 def softmax_xent_fwd(
@@ -542,18 +428,13 @@ def softmax_xent_fwd(
     target,  # IN or None
     int64_t rows, int64_t n, int threads,
 ):
-    cdef const fd_kernels *kernels
-    cdef void *losses_out = output(losses, &kernels)
-    cdef void *probs_out = output(probs, NULL)
-    cdef const void *logits_in = input(logits)
-    cdef const void *labels_in = input(labels)
-    cdef const void *target_in = input(target)
-    cdef int code
+    cdef Kernels kernels = kernels_of(losses)
+    cdef Out losses_out = output(losses), probs_out = output(probs)
+    cdef In logits_in = input(logits), labels_in = input(labels), target_in = input(target)
     with nogil:
-        code = kernels.softmax_xent_fwd(
+        finish(kernels.softmax_xent_fwd(
             losses_out, probs_out, logits_in, <const int64_t *> labels_in, target_in, rows, n, threads
-        )
-    finish(code)
+        ))
 
 
 def softmax_xent_bwd(
@@ -564,18 +445,14 @@ def softmax_xent_bwd(
     scale,    # IN
     int64_t rows, int64_t n, int threads,
 ):
-    cdef const fd_kernels *kernels
-    cdef void *dlogits_out = output(dlogits, &kernels)
-    cdef const void *probs_in = input(probs)
-    cdef const void *labels_in = input(labels)
-    cdef const void *target_in = input(target)
-    cdef const void *scale_in = input(scale)
-    cdef int code
+    cdef Kernels kernels = kernels_of(dlogits)
+    cdef Out dlogits_out = output(dlogits)
+    cdef In probs_in = input(probs), scale_in = input(scale)
+    cdef In labels_in = input(labels), target_in = input(target)
     with nogil:
-        code = kernels.softmax_xent_bwd(
+        finish(kernels.softmax_xent_bwd(
             dlogits_out, probs_in, <const int64_t *> labels_in, target_in, scale_in, rows, n, threads
-        )
-    finish(code)
+        ))
 
 
 def loss_fwd(
@@ -584,14 +461,11 @@ def loss_fwd(
     target,  # IN
     int64_t n, int kind, double param, int threads,
 ):
-    cdef const fd_kernels *kernels
-    cdef void *loss_out = output(loss, &kernels)
-    cdef const void *pred_in = input(pred)
-    cdef const void *target_in = input(target)
-    cdef int code
+    cdef Kernels kernels = kernels_of(loss)
+    cdef Out loss_out = output(loss)
+    cdef In pred_in = input(pred), target_in = input(target)
     with nogil:
-        code = kernels.loss_fwd(loss_out, pred_in, target_in, n, kind, param, threads)
-    finish(code)
+        finish(kernels.loss_fwd(loss_out, pred_in, target_in, n, kind, param, threads))
 
 
 def loss_bwd(
@@ -600,14 +474,11 @@ def loss_bwd(
     target,  # IN
     int64_t n, int kind, double param, int threads,
 ):
-    cdef const fd_kernels *kernels
-    cdef void *dpred_out = output(dpred, &kernels)
-    cdef const void *pred_in = input(pred)
-    cdef const void *target_in = input(target)
-    cdef int code
+    cdef Kernels kernels = kernels_of(dpred)
+    cdef Out dpred_out = output(dpred)
+    cdef In pred_in = input(pred), target_in = input(target)
     with nogil:
-        code = kernels.loss_bwd(dpred_out, pred_in, target_in, n, kind, param, threads)
-    finish(code)
+        finish(kernels.loss_bwd(dpred_out, pred_in, target_in, n, kind, param, threads))
 
 
 def update(
@@ -616,18 +487,17 @@ def update(
     slots,  # IN and OUT: at most three arrays
     int64_t n, int kind, hyper, int threads,
 ):
-    cdef const fd_kernels *kernels
+    cdef Kernels kernels = kernels_of(p)
     cdef void *slots_out[3]
     cdef double values[8]
-    cdef int i, code
-    cdef void *p_out = output(p, &kernels)
-    cdef const void *g_in = input(g)
+    cdef int i
+    cdef Out p_out = output(p)
+    cdef In g_in = input(g)
     if len(slots) > 3 or len(hyper) > 8:
         raise ValueError("update takes at most 3 slots and 8 hyperparameters")
     for i in range(len(slots)):
-        slots_out[i] = output(slots[i], NULL)
+        slots_out[i] = output(slots[i])
     for i in range(len(hyper)):
         values[i] = hyper[i]
     with nogil:
-        code = kernels.update(p_out, g_in, slots_out, n, kind, values, threads)
-    finish(code)
+        finish(kernels.update(p_out, g_in, slots_out, n, kind, values, threads))

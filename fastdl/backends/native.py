@@ -56,6 +56,11 @@ def gemm(
     return c
 
 
+def _strict() -> bool:
+    """Whether every product of a convolution is to be computed."""
+    return current().precision == "strict"
+
+
 def conv_fwd(
     x: np.ndarray,
     w: np.ndarray,
@@ -65,7 +70,7 @@ def conv_fwd(
     alpha: float = 0.0,
 ) -> np.ndarray:
     y = np.empty(plan.y_shape, x.dtype)
-    _native.conv_fwd(y, x, w, b, plan, _ACTIVATION[activation], alpha, current().threads)
+    _native.conv_fwd(y, x, w, b, plan, _ACTIVATION[activation], alpha, _strict(), current().threads)
     return y
 
 
@@ -78,7 +83,7 @@ def conv_dx(
     alpha: float = 0.0,
 ) -> np.ndarray:
     dx = np.empty(plan.x_shape, dy.dtype)
-    _native.conv_dx(dx, dy, w, b, plan, _ACTIVATION[activation], alpha, current().threads)
+    _native.conv_dx(dx, dy, w, b, plan, _ACTIVATION[activation], alpha, _strict(), current().threads)
     return dx
 
 
