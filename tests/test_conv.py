@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastdl
 import fastdl.functional as F
-from harness import TAILS, Matrix, Operation, case
+from harness import ENGINES, TAILS, Matrix, Operation, case
 
 X = np.ones((2, 4, 5, 5))
 W = np.ones((6, 4, 3, 3))
@@ -226,6 +227,7 @@ def held_against_torch(
     options: dict[str, Any],
 ) -> None:
     torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
     xs = [torch.tensor(a, requires_grad=True) for a in (x, w, b)]
     y = getattr(torch.nn.functional, name)(*xs, **options)
     dy = np.random.default_rng(0).normal(size=tuple(y.shape))
@@ -303,6 +305,50 @@ def test_fused_activation(name: str, activation: str) -> None:
     np.testing.assert_allclose(getattr(F, name)(*arguments, activation=activation), y, rtol=1e-12, atol=1e-12)
     for came, expected in zip(getattr(F, f"{name}_backward")(dy, fused_ctx), gradients):
         np.testing.assert_allclose(came, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("block_bytes", [1, 1600, 2500, 8000])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_block_size_of_the_numpy_engine(
+    monkeypatch: pytest.MonkeyPatch, layout: str, block_bytes: int
+) -> None:
+    """Blocks of images, or of rows of one, cover everything once: whole numbers come out the same."""
+    shapes = {"NCHW": ((3, 4, 5, 6), (6, 2, 3, 2)), "NHWC": ((3, 5, 6, 4), (3, 2, 2, 6))}[layout]
+    x, w = (np.random.default_rng(4).integers(-3, 4, size=shape).astype(np.float64) for shape in shapes)
+
+    def results() -> list[np.ndarray]:
+        with fastdl.use(backend="numpy"):
+            y, ctx = F.conv2d_forward(x, w, stride=(1, 2), padding=1, groups=2, layout=layout)
+            dx, dw, _ = F.conv2d_backward(y, ctx)
+        return [y, dx, dw]
+
+    expected = results()
+    monkeypatch.setattr("fastdl.backends.numpy_.conv.BLOCK_BYTES", block_bytes)
+    for came, reference in zip(results(), expected):
+        np.testing.assert_array_equal(came, reference)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_padding_is_a_frame_of_zeros(engine: str, layout: str, ndim: int) -> None:
+    """As the same convolution, unpadded, of an x that NumPy padded, differently on each side."""
+    pairs = ((2, 0), (0, 1), (1, 3))[:ndim]
+    rng = np.random.default_rng(6)
+    x, w = rng.normal(size=(2, 3, 4, 3, 2)[: ndim + 2]), rng.normal(size=(2, 3, 2, 3, 2)[: ndim + 2])
+    frame = ((0, 0), (0, 0), *pairs)
+    if layout == "NHWC":
+        x, w, frame = to_last(x), w_to_last(w), ((0, 0), *pairs, (0, 0))
+    wide = np.pad(x, frame)
+    inside = tuple(slice(low, low + size) for (low, _), size in zip(frame, x.shape))
+    forward, backward = getattr(F, f"conv{ndim}d_forward"), getattr(F, f"conv{ndim}d_backward")
+    with fastdl.use(backend=engine):
+        y, ctx = forward(x, w, padding=pairs, layout=layout)
+        dx, dw, _ = backward(y, ctx)
+        wide_y, wide_ctx = forward(wide, w, layout=layout)
+        wide_dx, wide_dw, _ = backward(wide_y, wide_ctx)
+    for came, expected in ((y, wide_y), (dx, wide_dx[inside]), (dw, wide_dw)):
+        np.testing.assert_allclose(came, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_no_input_channels_give_the_bias() -> None:

@@ -182,6 +182,26 @@ class TestWhoWins:
         assert not np.isnan(y).any()
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("name, fill", [("max_pool2d", -np.inf), ("avg_pool2d", 0.0)])
+def test_padding_is_a_frame(engine: str, layout: str, name: str, fill: float) -> None:
+    """As the pooling, unpadded, of an x that NumPy padded, differently on each side."""
+    pairs = ((2, 0), (1, 2))
+    frame = ((0, 0), *pairs, (0, 0)) if layout == "NHWC" else ((0, 0), (0, 0), *pairs)
+    x = to_layout(distinct(np.random.default_rng(6), (2, 3, 5, 4)), layout)
+    inside = tuple(slice(low, low + size) for (low, _), size in zip(frame, x.shape))
+    forward, backward = getattr(F, f"{name}_forward"), getattr(F, f"{name}_backward")
+    counted = {"count_include_pad": True} if name == "avg_pool2d" else {}
+    with fastdl.use(backend=engine):
+        y, ctx = forward(x, 3, stride=2, padding=pairs, layout=layout, **counted)
+        wide_y, wide_ctx = forward(np.pad(x, frame, constant_values=fill), 3, stride=2, layout=layout)
+        np.testing.assert_allclose(y, wide_y, rtol=1e-12)
+        np.testing.assert_allclose(
+            backward(y, ctx), backward(wide_y, wide_ctx)[inside], rtol=1e-12, atol=1e-12
+        )
+
+
 # ---- torch
 
 GRID = [
