@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 FLOAT16, FLOAT32, FLOAT64 = (np.dtype(f"float{bits}") for bits in (16, 32, 64))
+_NDARRAY = np.ndarray  # looked up three times a call
 _OF_SIZE = {dtype.itemsize: dtype for dtype in (FLOAT16, FLOAT32, FLOAT64)}
 
 
@@ -62,10 +63,10 @@ def floats(op: str, names: str, *values: ArrayLike | None) -> tuple[Sequence[Any
     # Almost every native dtype is NumPy's one object; identity is the cheap test, and enough to be fast.
     if dtype is FLOAT32 or dtype is FLOAT64:
         for value in values[:-1] if values[-1] is None and names[-1] == ")" else values:
-            if type(value) is not np.ndarray or value.dtype is not dtype:
+            if type(value) is not _NDARRAY or value.dtype is not dtype:
                 break
             flags = value.flags
-            if not (flags.c_contiguous and flags.aligned):
+            if not (flags.carray or (flags.c_contiguous and flags.aligned)):  # carray: writeable as well
                 break
         else:
             return values, dtype, True
