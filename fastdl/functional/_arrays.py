@@ -79,13 +79,18 @@ def floats(op: str, names: str, *values: ArrayLike | None) -> tuple[Sequence[Any
 
 
 def _as_floats(op: str, name: str, value: Any) -> Array:
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise TypeError(f"{op}: {name} must be an array of floats; {error}") from None
+    array = as_array(op, name, value)
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
         raise TypeError(f"{op}: {name} must hold float16, float32 or float64; got {array.dtype}")
     return array
+
+
+def as_array(op: str, name: str, value: Any) -> Array:
+    """Return anything NumPy takes for an array as a plain one, copying nothing that is one already."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:  # rows of several lengths
+        raise TypeError(f"{op}: {name} must be an array; {error}") from None
 
 
 def canonical(arrays: Sequence[Any], dtype: np.dtype[Any]) -> list[Any]:

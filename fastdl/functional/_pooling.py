@@ -77,27 +77,31 @@ def window_call(
 
 def global_call(op: str, ndim: int, x: Any, layout: str) -> tuple[Array, PoolCall]:
     """Check a pooling in one window as large as x."""
-    shape = np.shape(x)
-    size = shape[1:-1] if layout == "NHWC" else shape[2:]
+    (x,), _, _ = floats(op, "x", x)
+    size = x.shape[1:-1] if layout == "NHWC" else x.shape[2:]
     x, call = window_call(op, ndim, x, size, layout=layout)
     return x, call._replace(y_shape=(call.plan.batch, call.plan.channels))
 
 
 def maximum(x: Array, call: PoolCall) -> Array:
+    """Compute the largest values and keep nothing."""
     y, _ = call.ops.maxpool_fwd(x, call.plan, want_index=False)
     return restored(y.reshape(call.y_shape), call.dtype)
 
 
 def maximum_and_ctx(x: Array, call: PoolCall) -> tuple[Array, PoolContext]:
+    """Compute the largest values, and keep where they were."""
     y, index = call.ops.maxpool_fwd(x, call.plan)
     return restored(y.reshape(call.y_shape), call.dtype), PoolContext(call, index)
 
 
 def average(x: Array, call: PoolCall) -> Array:
+    """Compute the means."""
     return restored(call.ops.avgpool_fwd(x, call.plan).reshape(call.y_shape), call.dtype)
 
 
 def average_and_ctx(x: Array, call: PoolCall) -> tuple[Array, PoolContext]:
+    """Compute the means; their gradient needs the call alone."""
     return average(x, call), PoolContext(call)
 
 

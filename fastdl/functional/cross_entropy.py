@@ -11,7 +11,7 @@ import numpy as np
 from ..backends import Ops
 from ..checks import Shape, one_of, same_shape
 from ..shapes import REDUCTIONS
-from ._arrays import Array, canonical, check_ctx, engine, floats, one_float, restored
+from ._arrays import Array, as_array, canonical, check_ctx, engine, floats, one_float, restored
 from .loss import reduced, weights
 
 if TYPE_CHECKING:
@@ -100,16 +100,15 @@ def softmax_cross_entropy_backward(dloss: ArrayLike, ctx: CrossEntropyContext) -
 
 def _checked(op: str, x: Any, target: Any) -> tuple[Array, Array, np.dtype[Any]]:
     """Return x and the target, canonical, and the dtype of the loss."""
-    target = np.asarray(target)
-    shape = np.shape(x)
-    if not shape or not shape[-1]:
-        raise ValueError(f"{op}: x must be (..., classes) with at least one class; got shape {shape}")
-    if target.ndim == len(shape) - 1:
+    x, target = as_array(op, "x", x), as_array(op, "target", target)
+    if not x.ndim or not x.shape[-1]:
+        raise ValueError(f"{op}: x must be (..., classes) with at least one class; got shape {x.shape}")
+    if target.ndim == x.ndim - 1:
+        same_shape(op, "target", target.shape, x.shape[:-1], "x without its classes")
         x, dtype = one_float(op, x)
-        same_shape(op, "target", target.shape, shape[:-1], "x without its classes")
-        return x, _labels(op, target, shape[-1]), dtype
-    same_shape(op, "target", target.shape, shape, "x, or x without its classes")
-    if target.dtype.kind in "iub":
+        return x, _labels(op, target, x.shape[-1]), dtype
+    same_shape(op, "target", target.shape, x.shape, "x, or x without its classes")
+    if target.dtype.kind in "iub":  # one-hot
         x, dtype = one_float(op, x)
         return x, np.array(target, x.dtype, order="C"), dtype
     (x, target), dtype, ready = floats(op, "x target", x, target)
