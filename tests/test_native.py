@@ -136,12 +136,11 @@ def test_the_stub_file_names_every_function_and_argument():
 
 
 @pytest.mark.parametrize("source", ["threads.c", "kernels.c"])
-def test_the_c_sources_compile_without_a_warning(source, tmp_path):
+def test_the_c_sources_compile_without_a_warning(source):
     compiler = shutil.which("gcc") or shutil.which("clang")
     if compiler is None or not (ROOT / "csrc").exists():
         pytest.skip("no compiler, or the sources are not here")
-    flags = ["-std=c11", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Wshadow"]
-    command = [compiler, *flags, "-c", f"csrc/{source}", "-o", str(tmp_path / "object.o")]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-fsyntax-only"]
+    result = subprocess.run([compiler, *flags, f"csrc/{source}"], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""

@@ -233,10 +233,10 @@ def test_a_signal_handler_may_fork_and_compute():
             os._exit(1)
 
     signal.signal(signal.SIGALRM, fork)
-    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    signal.setitimer(signal.ITIMER_REAL, 0.03)
     try:
         with use(threads=2):
-            native.gemm(big[:2000], big)
+            native.gemm(big[:800], big)
         print("parent", works())
     except RuntimeError:
         os._exit(0 if child == 0 and works() else 1)
