@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -53,6 +54,7 @@ def _arguments(cls: type) -> dict[str, Any]:
     return found
 
 
+@cache
 def snake_case(name: str) -> str:
     """Return a class's name as Keras writes it in a table: `MaxPooling2D` is `max_pooling2d`."""
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)

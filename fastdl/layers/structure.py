@@ -118,19 +118,19 @@ class RepeatVector(Layer):
 class _Border(Layer):
     """Base of the layers that add or take away a border of images."""
 
-    def __init__(self, argument: str, width: Any, data_format: str | None, **options: Any) -> None:
+    def __init__(self, data_format: str | None, **options: Any) -> None:
         super().__init__(**options)
         self.data_format = resolve_data_format(self.name, data_format)
-        sides = (width, width) if not checks.is_sequence(width) else width
+
+    def _set_width(self, argument: str, width: Any) -> None:
+        """Take the width of the border from the `argument` of that name."""
+        sides = width if checks.is_sequence(width) else (width, width)
         if len(sides) != 2:
             raise ValueError(f"{self.name}: {argument} must be an int, two, or two pairs; got {width!r}")
-        height, width = (checks.per_axis(self.name, argument, side, 2, minimum=0) for side in sides)
+        rows, columns = (checks.per_axis(self.name, argument, side, 2, minimum=0) for side in sides)
         none = (0, 0)
-        self._sides = (
-            (none, height, width, none)
-            if self.data_format == "channels_last"
-            else (none, none, height, width)
-        )
+        last = self.data_format == "channels_last"
+        self._sides = (none, rows, columns, none) if last else (none, none, rows, columns)
 
     def _inside(self, shape: tuple[int, ...]) -> tuple[slice, ...]:
         """Return what the border leaves of an array of this shape."""
@@ -151,7 +151,8 @@ class ZeroPadding2D(_Border):
     """
 
     def __init__(self, padding: Any = 1, data_format: str | None = None, **options: Any) -> None:
-        super().__init__("padding", padding, data_format, **options)
+        super().__init__(data_format, **options)
+        self._set_width("padding", padding)
         self.padding = padding
 
     def vjp(self, x: Array, training: bool = True) -> tuple[Array, Back]:
@@ -172,7 +173,8 @@ class Cropping2D(_Border):
     """
 
     def __init__(self, cropping: Any = 0, data_format: str | None = None, **options: Any) -> None:
-        super().__init__("cropping", cropping, data_format, **options)
+        super().__init__(data_format, **options)
+        self._set_width("cropping", cropping)
         self.cropping = cropping
 
     def vjp(self, x: Array, training: bool = True) -> tuple[Array, Back]:

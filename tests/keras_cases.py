@@ -1,0 +1,185 @@
+"""Layers, losses and optimizers whose results Keras was asked for.
+
+``python tests/keras_cases.py`` asks it again (it needs keras and jax) and writes ``tests/data/keras.npz``. The inputs and the weights are sine waves, so that nothing but the results has to be kept.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RECORDED = Path(__file__).parent / "data" / "keras.npz"
+
+IMAGES, SEQUENCES, VOLUMES, ROWS = (2, 7, 6, 4), (2, 7, 4), (2, 4, 5, 4, 2), (3, 4)
+
+Case = tuple[str, dict[str, Any], tuple[int, ...]]
+
+LAYERS: list[Case] = [
+    *(
+        ("Dense", {"units": 3, "activation": activation}, ROWS)
+        for activation in (
+            *("relu", "leaky_relu", "elu", "selu", "sigmoid", "tanh", "softplus", "gelu", "silu", "swish"),
+            *("softmax", "log_softmax", "linear", None),
+        )
+    ),
+    ("Dense", {"units": 3, "use_bias": False}, SEQUENCES),
+    *(
+        (name, {"filters": 2, "kernel_size": kernel, "strides": strides, "padding": padding}, IMAGES)
+        for name in ("Conv2D", "Conv2DTranspose")
+        for padding in ("valid", "same")
+        for kernel, strides in ((1, 2), (2, 1), (3, 2), (4, 2), ((2, 3), (3, 1)))
+    ),
+    *(
+        (
+            "Conv2DTranspose",
+            {"filters": 2, "kernel_size": k, "strides": s, "padding": p, "output_padding": o},
+            IMAGES,
+        )
+        for k, s, p, o in ((3, 2, "valid", 1), (3, 2, "same", 1), (4, 3, "same", 2), (2, 3, "same", 0))
+    ),
+    ("Conv2DTranspose", {"filters": 2, "kernel_size": 3, "dilation_rate": 2, "padding": "same"}, IMAGES),
+    ("Conv2D", {"filters": 4, "kernel_size": 3, "dilation_rate": 2, "groups": 2, "padding": "same"}, IMAGES),
+    ("Conv2D", {"filters": 2, "kernel_size": 3, "activation": "relu"}, IMAGES),
+    ("Conv1D", {"filters": 3, "kernel_size": 3, "dilation_rate": 2, "padding": "causal"}, SEQUENCES),
+    ("Conv1D", {"filters": 3, "kernel_size": 2, "strides": 2, "padding": "same"}, SEQUENCES),
+    ("Conv3D", {"filters": 2, "kernel_size": 2, "strides": (1, 2, 1)}, VOLUMES),
+    ("Conv1DTranspose", {"filters": 3, "kernel_size": 2, "strides": 3}, SEQUENCES),
+    ("Conv3DTranspose", {"filters": 2, "kernel_size": 2, "strides": 2, "padding": "same"}, VOLUMES),
+    ("DepthwiseConv2D", {"kernel_size": 3, "strides": 2, "padding": "same", "depth_multiplier": 2}, IMAGES),
+    (
+        "SeparableConv2D",
+        {"filters": 3, "kernel_size": 3, "depth_multiplier": 2, "activation": "tanh"},
+        IMAGES,
+    ),
+    ("MaxPooling1D", {}, SEQUENCES),
+    ("MaxPooling2D", {"pool_size": 3, "strides": 2, "padding": "same"}, IMAGES),
+    ("MaxPooling3D", {}, VOLUMES),
+    ("AveragePooling1D", {"pool_size": 3, "strides": 1, "padding": "same"}, SEQUENCES),
+    ("AveragePooling2D", {"pool_size": 2}, IMAGES),
+    ("AveragePooling2D", {"pool_size": 3, "padding": "same", "data_format": "channels_first"}, IMAGES),
+    ("AveragePooling3D", {"pool_size": 2}, VOLUMES),
+    ("GlobalMaxPooling1D", {}, SEQUENCES),
+    ("GlobalMaxPooling2D", {"keepdims": True}, IMAGES),
+    ("GlobalMaxPooling3D", {}, VOLUMES),
+    ("GlobalAveragePooling1D", {}, SEQUENCES),
+    ("GlobalAveragePooling2D", {"data_format": "channels_first"}, IMAGES),
+    ("GlobalAveragePooling3D", {"keepdims": True}, VOLUMES),
+    ("UpSampling2D", {"size": (2, 3)}, IMAGES),
+    ("UpSampling2D", {"interpolation": "bilinear"}, IMAGES),
+    ("Flatten", {}, IMAGES),
+    ("Flatten", {"data_format": "channels_first"}, IMAGES),
+    ("Reshape", {"target_shape": (-1, 3)}, IMAGES),
+    ("Permute", {"dims": (3, 1, 2)}, IMAGES),
+    ("RepeatVector", {"n": 3}, ROWS),
+    ("ZeroPadding2D", {"padding": ((1, 2), (0, 3))}, IMAGES),
+    ("ZeroPadding2D", {}, IMAGES),
+    ("Cropping2D", {"cropping": ((1, 2), (0, 3))}, IMAGES),
+    ("Activation", {"activation": "tanh"}, ROWS),
+    ("ReLU", {"max_value": 0.5, "negative_slope": 0.1}, ROWS),
+    ("LeakyReLU", {}, ROWS),
+    ("ELU", {}, ROWS),
+    ("PReLU", {}, IMAGES),
+    ("PReLU", {"shared_axes": [1, 2]}, IMAGES),
+    ("Softmax", {"axis": 1}, SEQUENCES),
+]
+
+# The loss, its arguments, what the targets are, and what the predictions are.
+LOSSES: list[tuple[str, dict[str, Any], str, str]] = [
+    ("MeanSquaredError", {}, "one_hot", "probabilities"),
+    ("MeanAbsoluteError", {}, "one_hot", "probabilities"),
+    ("Huber", {"delta": 0.3}, "one_hot", "probabilities"),
+    ("Hinge", {}, "one_hot", "logits"),
+    ("Hinge", {}, "signs", "logits"),
+    ("BinaryCrossentropy", {}, "one_hot", "probabilities"),
+    ("BinaryCrossentropy", {"from_logits": True, "label_smoothing": 0.2}, "one_hot", "logits"),
+    ("CategoricalCrossentropy", {}, "one_hot", "probabilities"),
+    ("CategoricalCrossentropy", {}, "one_hot", "unscaled"),
+    ("CategoricalCrossentropy", {"from_logits": True, "label_smoothing": 0.1}, "one_hot", "logits"),
+    ("SparseCategoricalCrossentropy", {}, "classes", "probabilities"),
+    ("SparseCategoricalCrossentropy", {"from_logits": True}, "classes", "logits"),
+    ("KLDivergence", {}, "probabilities", "other_probabilities"),
+]
+
+OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
+    ("SGD", {}),
+    ("SGD", {"momentum": 0.9}),
+    ("SGD", {"momentum": 0.9, "nesterov": True}),
+    ("Adagrad", {}),
+    ("Adadelta", {"learning_rate": 1.0}),
+    ("RMSprop", {}),
+    ("RMSprop", {"momentum": 0.9, "centered": True}),
+    ("Adam", {}),
+    ("Adam", {"amsgrad": True, "beta_1": 0.5}),
+    ("AdamW", {"learning_rate": 0.01}),
+]
+STEPS = 6
+
+
+def wave(shape: tuple[int, ...], start: float = 0.1) -> np.ndarray:
+    """Numbers in (-1, 1) without a pattern that a layer could respect by chance."""
+    return np.sin(1.7 * np.arange(math.prod(shape)) + start).reshape(shape).astype(np.float32)
+
+
+def weights_like(weights: list[np.ndarray]) -> list[np.ndarray]:
+    """Weights of the same shapes."""
+    return [wave(weight.shape, start=index + 0.5) for index, weight in enumerate(weights)]
+
+
+def loss_arrays() -> dict[str, np.ndarray]:
+    """The targets and predictions that `LOSSES` names."""
+    classes = np.array([0, 2, 1, 3, 3, 0])
+    one_hot = np.eye(4, dtype=np.float32)[classes]
+    logits = 3 * wave((6, 4))
+
+    def softmax(z: np.ndarray) -> np.ndarray:
+        return np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+
+    return {
+        "classes": classes,
+        "one_hot": one_hot,
+        "signs": 2 * one_hot - 1,
+        "logits": logits,
+        "probabilities": softmax(logits),
+        "other_probabilities": softmax(logits[::-1]),
+        "unscaled": 2 * softmax(logits),
+        "weights": abs(wave((6,), start=0.3)),
+    }
+
+
+def gradients() -> list[np.ndarray]:
+    """The gradients of the steps."""
+    return [wave((3, 5), start=step) * (1 + step) for step in range(STEPS)]
+
+
+def record() -> None:
+    """Ask Keras, and keep its answers."""
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    import keras
+
+    answers: dict[str, Any] = {"version": np.array(keras.__version__)}
+    for index, (name, arguments, shape) in enumerate(LAYERS):
+        layer = getattr(keras.layers, name)(**arguments)
+        layer.build((None, *shape[1:]))
+        layer.set_weights(weights_like(layer.get_weights()))
+        answers[f"layer_{index}"] = np.asarray(layer(wave(shape)))
+        answers[f"layer_{index}_weights"] = np.array([str(weight.shape) for weight in layer.get_weights()])
+    arrays = loss_arrays()
+    for index, (name, arguments, target, prediction) in enumerate(LOSSES):
+        loss = getattr(keras.losses, name)(**arguments)
+        plain, weighted = (loss(arrays[target], arrays[prediction], w) for w in (None, arrays["weights"]))
+        answers[f"loss_{index}"] = np.array([float(plain), float(weighted)])
+    for index, (name, arguments) in enumerate(OPTIMIZERS):
+        optimizer = getattr(keras.optimizers, name)(**arguments)
+        parameter = keras.Variable(wave((3, 5), start=9))
+        for gradient in gradients():
+            optimizer.apply_gradients([(gradient, parameter)])
+        answers[f"optimizer_{index}"] = np.asarray(parameter)
+    np.savez_compressed(RECORDED, **answers)
+
+
+if __name__ == "__main__":
+    record()
