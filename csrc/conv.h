@@ -19,9 +19,11 @@ static int FD(run_tap_sum)(FD(tap_sum) *s, FD(weights) *v, int threads) {
     s->panels = memory;
     v->panels = memory;
     v->s = s;
+    v->finite = 1;
     int rc = fd_parallel(FD(pack_weights), v, panels, 0, threads);
-    if (rc == FD_OK)
-        rc = fd_parallel(FD(tap_sum_task), s, tasks, (size_t)FD(band_size)(s, s->channels) * sizeof(T), threads);
+    s->masked = s->crops && !v->finite;
+    const int64_t scratch = FD(band_size)(s, s->channels) + (s->masked ? FD(band_size)(s, 1) : 0);
+    if (rc == FD_OK) rc = fd_parallel(FD(tap_sum_task), s, tasks, (size_t)scratch * sizeof(T), threads);
     fd_free(memory);
     return rc;
 }
@@ -66,7 +68,7 @@ static int FD(fd_conv_fwd)(void *y, const void *x, const void *w, const void *b,
 static int FD(fd_conv_dx)(void *dx, const void *dy, const void *w, const void *b, const fd_conv *p, int act, double alpha,
                           int threads) {
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
-    FD(tap_sum) s = {.src = dy, .batch = p->batch, .groups = p->groups, .act = act, .alpha = (T)alpha};
+    FD(tap_sum) s = {.src = dy, .crops = 1, .batch = p->batch, .groups = p->groups, .act = act, .alpha = (T)alpha};
     s.strict = (int)p->strict;
     s.channels = p->out_channels / p->groups;
     s.outputs = p->in_channels / p->groups;

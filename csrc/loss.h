@@ -23,7 +23,7 @@ FD_INLINE V FD(exp_row)(V *largest, T *y, const T *x, int64_t n) {
     most = vmax_lanes(most);
     for (int64_t k = 0; k < n;) {
         V sum = {0};
-        for (const int64_t end = FD(row_least)(k + BLOCK, n); k < end; k += VL) {
+        for (const int64_t end = FD(least)(k + BLOCK, n); k < end; k += VL) {
             V e = FD(vexp)(FD(vload_or)(x + k, n - k, VC(-INFINITY)) - most);
             if (y != NULL) vstore_upto(y + k, e, n - k);
             sum += e;
@@ -44,7 +44,7 @@ FD_INLINE V FD(sum_row)(const T *a, const T *b, int64_t n, V shift) {
     V total = {0};
     for (int64_t k = 0; k < n;) {
         V sum = {0};
-        for (const int64_t end = FD(row_least)(k + BLOCK, n); k < end; k += VL) {
+        for (const int64_t end = FD(least)(k + BLOCK, n); k < end; k += VL) {
             V term = vload_upto(a + k, n - k);
             sum += b == NULL ? term : term * (vload_upto(b + k, n - k) - shift);
         }
@@ -66,12 +66,12 @@ typedef struct {
     int log;
 } FD(softmax);
 
-#define COLUMNS 8
+#define COLUMNS 32
 
 static void FD(softmax_rows)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     const FD(softmax) *s = arg;
-    const int64_t end = FD(row_least)((task + 1) * s->share, s->outer), n = s->n;
+    const int64_t end = FD(least)((task + 1) * s->share, s->outer), n = s->n;
     for (int64_t row = task * s->share; row < end; row++) {
         T *y = s->out + row * n;
         const T *x = s->a + row * n;
@@ -90,7 +90,7 @@ static void FD(softmax_columns)(void *arg, int64_t task, void *scratch) {
     const FD(softmax) *s = arg;
     const int64_t tiles = FD(pieces)(s->inner, COLUMNS * VL), n = s->n, inner = s->inner;
     const int64_t i = task % tiles * COLUMNS * VL, first = task / tiles * n * inner + i;
-    const int64_t width = FD(row_least)(COLUMNS * VL, inner - i), end = n * inner;
+    const int64_t width = FD(least)(COLUMNS * VL, inner - i), end = n * inner;
     T *y = s->out + first;
     const T *x = s->a + first;
     V largest[COLUMNS], total[COLUMNS] = {{0}};
@@ -119,7 +119,7 @@ FD_INLINE V FD(softmax_dx)(V dy, V y, V sum, int log) { return log ? dy - FD(vex
 static void FD(softmax_bwd_rows)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     const FD(softmax) *s = arg;
-    const int64_t end = FD(row_least)((task + 1) * s->share, s->outer), n = s->n;
+    const int64_t end = FD(least)((task + 1) * s->share, s->outer), n = s->n;
     for (int64_t row = task * s->share; row < end; row++) {
         const T *dy = s->a + row * n, *y = s->b + row * n;
         V total = s->log ? FD(sum_row)(dy, NULL, n, (V){0}) : FD(sum_row)(dy, y, n, (V){0});
@@ -135,7 +135,7 @@ static void FD(softmax_bwd_columns)(void *arg, int64_t task, void *scratch) {
     const FD(softmax) *s = arg;
     const int64_t tiles = FD(pieces)(s->inner, COLUMNS * VL), inner = s->inner;
     const int64_t i = task % tiles * COLUMNS * VL, first = task / tiles * s->n * inner + i;
-    const int64_t width = FD(row_least)(COLUMNS * VL, inner - i), end = s->n * inner;
+    const int64_t width = FD(least)(COLUMNS * VL, inner - i), end = s->n * inner;
     const T *dy = s->a + first, *y = s->b + first;
     V total[COLUMNS] = {{0}};
     for (int64_t k = 0; k < end; k += inner)
@@ -157,7 +157,7 @@ static int FD(softmax_run)(fd_task rows, fd_task columns, FD(softmax) s, int thr
     if (n == 0) return FD_OK;
     threads = fd_threads_for(n / VL * EXP_WORK, threads);
     if (s.inner > 1) return fd_parallel(columns, &s, s.outer * FD(pieces)(s.inner, COLUMNS * VL), 0, threads);
-    s.share = FD(row_most)(1, CHUNK / s.n);
+    s.share = FD(most)(1, CHUNK / s.n);
     return fd_parallel(rows, &s, FD(pieces)(s.outer, s.share), 0, threads);
 }
 
@@ -198,7 +198,7 @@ typedef struct {
 static void FD(xent_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     const FD(xent) *s = arg;
-    const int64_t end = FD(row_least)((task + 1) * s->share, s->rows), n = s->n;
+    const int64_t end = FD(least)((task + 1) * s->share, s->rows), n = s->n;
     for (int64_t row = task * s->share; row < end; row++) {
         const T *x = s->in + row * n, *t = s->target + row * n;
         T *probs = s->out + row * n;
@@ -216,7 +216,7 @@ static void FD(xent_task)(void *arg, int64_t task, void *scratch) {
 static void FD(xent_bwd_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     const FD(xent) *s = arg;
-    const int64_t end = FD(row_least)((task + 1) * s->share, s->rows), n = s->n;
+    const int64_t end = FD(least)((task + 1) * s->share, s->rows), n = s->n;
     for (int64_t row = task * s->share; row < end; row++) {
         const T *probs = s->in + row * n, *t = s->target + row * n;
         T *dx = s->out + row * n;
@@ -236,7 +236,7 @@ static void FD(xent_bwd_task)(void *arg, int64_t task, void *scratch) {
 static int FD(xent_run)(fd_task task, FD(xent) s, int work, int threads) {
     if (s.rows * s.n == 0) return FD_OK;
     if (s.labels != NULL) s.target = s.in; /* not read */
-    s.share = FD(row_most)(1, CHUNK / s.n);
+    s.share = FD(most)(1, CHUNK / s.n);
     return fd_parallel(task, &s, FD(pieces)(s.rows, s.share), 0, fd_threads_for(s.rows * s.n / VL * work, threads));
 }
 

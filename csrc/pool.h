@@ -23,7 +23,7 @@ typedef struct {
     int64_t share;       /* planes a task */
     int64_t strips;      /* tasks a share, which cut it across axis `cut` */
     int cut;             /* the first axis, but for the depth of a two-dimensional input: strips have no gaps */
-    int along_window;    /* the lanes are neighbouring taps, and a block is one output */
+    int along_window;    /* the lanes are neighbouring taps of one window */
     int spaced;          /* average_scatter_row gathers */
     size_t scratch;      /* bytes of its scratch row */
     int64_t taps;        /* cells of a whole window */
@@ -144,13 +144,16 @@ static void FD(pool_join)(fd_pool *p) {
     for (int joins = 0; joins < 2; joins++) {
         const int64_t width = p->in[2];
         if (p->size[2] != width || p->pad_before[2] != 0 || p->pad_after[2] != 0 || p->out[2] != 1) return;
-        int64_t *const axes[] = {p->in, p->size, p->stride, p->pad_before, p->pad_after, p->out};
-        for (int i = 0; i < 6; i++) {
-            const int is_pad = axes[i] == p->pad_before || axes[i] == p->pad_after;
-            axes[i][2] = axes[i] == p->out ? axes[i][1] : axes[i][1] * width;
-            axes[i][1] = axes[i][0];
-            axes[i][0] = !is_pad;
+        int64_t *const lengths[] = {p->in, p->size, p->stride, p->pad_before, p->pad_after};
+        for (int i = 0; i < 5; i++) {
+            lengths[i][2] = lengths[i][1] * width;
+            lengths[i][1] = lengths[i][0];
+            lengths[i][0] = 1;
         }
+        p->pad_before[0] = p->pad_after[0] = 0;
+        p->out[2] = p->out[1];
+        p->out[1] = p->out[0];
+        p->out[0] = 1;
     }
 }
 
@@ -180,9 +183,10 @@ static int FD(pool_run)(fd_task task, const fd_pool *plan, T *to, const T *from,
 
     pool.cut = p->in[0] == 1;
     pool.planes = p->channels_last ? p->batch : p->batch * p->channels;
-    const int64_t bytes = p->in[0] * pool.step[0] * TBYTES, rows = STRIP_BYTES / (pool.step[pool.cut] * TBYTES + 1) + 1;
-    pool.share = STRIP_BYTES / (bytes + 1) + 1;
-    pool.strips = pool.share > 1 ? 1 : FD(most)(p->in[pool.cut] / FD(most)(rows, 2 * p->size[pool.cut]), 1);
+    const int64_t plane_bytes = p->in[0] * pool.step[0] * TBYTES, row_bytes = pool.step[pool.cut] * TBYTES;
+    const int64_t rows = FD(most)(STRIP_BYTES / (row_bytes + 1) + 1, 2 * p->size[pool.cut]);
+    pool.share = STRIP_BYTES / (plane_bytes + 1) + 1;
+    pool.strips = pool.share > 1 ? 1 : FD(most)(p->in[pool.cut] / rows, 1);
     const int64_t tasks = (pool.planes + pool.share - 1) / pool.share * pool.strips;
     const int64_t outputs = p->batch * p->channels * p->out[0] * p->out[1] * p->out[2];
     const int64_t cells = p->batch * p->channels * p->in[0] * p->in[1] * p->in[2];

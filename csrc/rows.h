@@ -9,8 +9,6 @@
 #define COPY_WORK 8 /* of a vector, in the units of fd_threads_for */
 #define EXP_WORK 32
 
-FD_INLINE int64_t FD(row_least)(int64_t a, int64_t b) { return a < b ? a : b; }
-FD_INLINE int64_t FD(row_most)(int64_t a, int64_t b) { return a > b ? a : b; }
 FD_INLINE int64_t FD(pieces)(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
 /* ---- elementwise -------------------------------------------------------------------------------------------- */
@@ -31,7 +29,7 @@ static void FD(map_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     const FD(map) *map = arg;
     const int64_t i = task * CHUNK;
-    map->row(map->out + i, map->a + i, map->b + i, FD(row_least)(CHUNK, map->n - i), map->kind, map->param);
+    map->row(map->out + i, map->a + i, map->b + i, FD(least)(CHUNK, map->n - i), map->kind, map->param);
 }
 
 static int FD(map_run)(FD(map_row) *row, void *out, const void *a, const void *b, int64_t n, int kind, double param,
@@ -70,12 +68,14 @@ static int FD(fd_act_bwd)(void *dx, const void *dy, const void *saved, int64_t n
 /* ---- sums by channel ---------------------------------------------------------------------------------------- */
 
 /* Sums over axes 0 and 2 of (outer, channels, inner). A task takes a piece of outer and of inner for a tile of the
- * channels: 256 rows of 256 channels where inner is 1, else 4096 elements of 16 channels. */
+ * channels: 256 rows of 256 channels where inner is 1, else 4096 elements of 16 channels. Where inner is 1 and
+ * channels are few, several rows are taken for one: `channels` counts them all, and the sums are added up at the end. */
 typedef struct {
     T *partial; /* (pieces of outer, pieces of inner, channels) */
     const T *dy, *x;
     int gated; /* what is summed: dy, or dy * x where x <= 0 */
     int64_t outer, channels, inner;
+    int64_t ragged; /* elements of a last, shorter row, where several rows are taken for one */
     int64_t outer_piece, channel_tile, inner_piece; /* sizes */
     int64_t channel_tiles, inner_pieces;            /* counts */
 } FD(sums);
@@ -87,13 +87,13 @@ FD_INLINE V FD(sums_term)(const T *dy, const T *x, int64_t n, int gated) {
 }
 
 /* computes  sum[c] = sum over row of term(dy, x)[row, c]
- * shapes    sum (channels,), dy, x (rows, channels)
+ * shapes    sum (channels,), dy, x (rows, channels) and one more row (ragged,)
  * layout    row-major, with a pitch
  * touches   exactly those elements
  * order     rows by fours, as (0 + 1) + (2 + 3), then ascending
  * source    none */
 FD_INLINE void FD(sum_columns)(T *sum, const T *dy, const T *x, int64_t rows, int64_t channels, int64_t pitch,
-                               int gated) {
+                               int64_t ragged, int gated) {
     memset(sum, 0, (size_t)channels * sizeof(T));
     int64_t row = 0;
     for (; row + 4 <= rows; row += 4, dy += 4 * pitch, x += 4 * pitch)
@@ -102,8 +102,8 @@ FD_INLINE void FD(sum_columns)(T *sum, const T *dy, const T *x, int64_t rows, in
             for (int i = 0; i < 4; i++) term[i] = FD(sums_term)(dy + i * pitch + c, x + i * pitch + c, n, gated);
             vstore_upto(sum + c, vload_upto(sum + c, n) + ((term[0] + term[1]) + (term[2] + term[3])), n);
         }
-    for (; row < rows; row++, dy += pitch, x += pitch)
-        for (int64_t c = 0, n = channels; c < channels; c += VL, n -= VL)
+    for (; row <= rows; row++, dy += pitch, x += pitch)
+        for (int64_t c = 0, n = row < rows ? channels : ragged; n > 0; c += VL, n -= VL)
             vstore_upto(sum + c, vload_upto(sum + c, n) + FD(sums_term)(dy + c, x + c, n, gated), n);
 }
 
@@ -126,15 +126,16 @@ FD_INLINE T FD(sum_runs)(const T *dy, const T *x, int64_t rows, int64_t n, int64
 
 FD_INLINE void FD(sums_piece)(const FD(sums) *s, int64_t piece, int64_t channel, int gated) {
     const int64_t outer = piece / s->inner_pieces * s->outer_piece, inner = piece % s->inner_pieces * s->inner_piece;
-    const int64_t rows = FD(row_least)(s->outer_piece, s->outer - outer);
-    const int64_t channels = FD(row_least)(s->channel_tile, s->channels - channel);
+    const int64_t rows = FD(least)(s->outer_piece, s->outer - outer);
+    const int64_t channels = FD(least)(s->channel_tile, s->channels - channel);
     const int64_t first = (outer * s->channels + channel) * s->inner + inner, pitch = s->channels * s->inner;
     T *sum = s->partial + piece * s->channels + channel;
     if (s->inner == 1) {
-        FD(sum_columns)(sum, s->dy + first, s->x + first, rows, channels, pitch, gated);
+        const int64_t ragged = outer + rows == s->outer ? s->ragged : 0;
+        FD(sum_columns)(sum, s->dy + first, s->x + first, rows, channels, pitch, ragged, gated);
         return;
     }
-    const int64_t n = FD(row_least)(s->inner_piece, s->inner - inner);
+    const int64_t n = FD(least)(s->inner_piece, s->inner - inner);
     for (int64_t c = 0; c < channels; c++)
         sum[c] = FD(sum_runs)(s->dy + first + c * s->inner, s->x + first + c * s->inner, rows, n, pitch, gated);
 }
@@ -161,23 +162,25 @@ static void FD(sums_tree)(T *partial, int64_t pieces, int64_t channels) {
 
 static int FD(sums_run)(T *sum, const T *dy, const T *x, int gated, int64_t outer, int64_t channels, int64_t inner,
                         int threads) {
+    if (channels == 0) return FD_OK;
     if (channels == 1) inner *= outer, outer = 1;
-    FD(sums) s = {sum, dy, x, gated, outer, channels, inner, 256, 256, 1, 1, 1};
+    const int64_t fold = inner == 1 ? FD(most)(1, FD(least)(256 / channels, outer)) : 1;
+    FD(sums) s = {sum, dy, x, gated, outer / fold, fold * channels, inner, outer % fold * channels, 256, 256, 1, 1, 1};
     if (inner > 1) {
-        s.inner_piece = FD(row_least)(inner, 4096);
+        s.inner_piece = FD(least)(inner, 4096);
         s.outer_piece = 4096 / s.inner_piece;
         s.channel_tile = 16;
     }
-    s.channel_tiles = FD(pieces)(channels, s.channel_tile);
+    s.channel_tiles = FD(pieces)(s.channels, s.channel_tile);
     s.inner_pieces = FD(pieces)(inner, s.inner_piece);
-    const int64_t pieces = FD(pieces)(outer, s.outer_piece) * s.inner_pieces;
-    if (pieces == 0) memset(sum, 0, (size_t)channels * sizeof(T));
-    if (pieces > 1) s.partial = fd_alloc((size_t)(pieces * channels) * sizeof(T));
+    const int64_t pieces = FD(pieces)(s.outer, s.outer_piece) * s.inner_pieces, sums = pieces * fold;
+    if (sums == 0) memset(sum, 0, (size_t)channels * sizeof(T));
+    if (sums > 1) s.partial = fd_alloc((size_t)(sums * channels) * sizeof(T));
     if (s.partial == NULL) return FD_NOMEM;
     const int64_t work = outer * channels * inner / VL * COPY_WORK;
     const int error = fd_parallel(FD(sums_task), &s, pieces * s.channel_tiles, 0, fd_threads_for(work, threads));
-    if (pieces > 1) {
-        FD(sums_tree)(s.partial, pieces, channels);
+    if (sums > 1) {
+        FD(sums_tree)(s.partial, sums, channels);
         memcpy(sum, s.partial, (size_t)channels * sizeof(T));
         fd_free(s.partial);
     }
@@ -206,7 +209,7 @@ typedef struct {
 static void FD(prelu_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     const FD(prelu) *p = arg;
-    const int64_t end = FD(row_least)((task + 1) * p->share, p->runs);
+    const int64_t end = FD(least)((task + 1) * p->share, p->runs);
     for (int64_t run = task * p->share; run < end; run++) {
         V slope = vset1(p->slope[p->inner > 1 ? run % p->channels : 0]);
         for (int64_t i = 0; i < p->length; i += VL) {
@@ -225,7 +228,7 @@ static int FD(prelu_run)(T *out, const T *value, const T *x, const T *slope, int
     if (inner > 1) p.runs = outer * channels, p.length = inner;
     const int64_t n = outer * channels * inner;
     if (n == 0) return FD_OK;
-    p.share = FD(row_most)(1, CHUNK / p.length);
+    p.share = FD(most)(1, CHUNK / p.length);
     return fd_parallel(FD(prelu_task), &p, FD(pieces)(p.runs, p.share), 0,
                        fd_threads_for(n / VL * COPY_WORK, threads));
 }
@@ -269,7 +272,7 @@ typedef struct {
 static void FD(dropout_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     const FD(dropout) *d = arg;
-    const int64_t first = task * CHUNK, n = FD(row_least)(CHUNK, d->n - first);
+    const int64_t first = task * CHUNK, n = FD(least)(CHUNK, d->n - first);
     T *restrict y = d->out + first;
     uint8_t *restrict mask = d->mask + first;
     const T *restrict x = d->in + first, scale = d->scale;
@@ -284,7 +287,7 @@ static void FD(dropout_task)(void *arg, int64_t task, void *scratch) {
 static void FD(dropout_bwd_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     const FD(dropout) *d = arg;
-    const int64_t first = task * CHUNK, n = FD(row_least)(CHUNK, d->n - first);
+    const int64_t first = task * CHUNK, n = FD(least)(CHUNK, d->n - first);
     T *restrict dx = d->out + first;
     const uint8_t *restrict kept = d->kept + first;
     const T *restrict dy = d->in + first, scale = d->scale;

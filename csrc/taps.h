@@ -41,6 +41,8 @@ typedef struct {
     int64_t height, pitch, plane, channel;                  /* of scratch: rows, row pitch, phase, channel */
     int64_t *offset;                                        /* of each tap, in a channel of scratch */
     int act, strict;
+    int crops;  /* outside the source there is nothing, rather than a zero that takes part */
+    int masked; /* crops, and a weight is not finite: its product with that nothing must not be NaN */
     T alpha;
 } FD(tap_sum);
 
@@ -164,6 +166,23 @@ static void FD(tap_tile)(T *restrict tile, const T *restrict a, const T *const *
 #undef KERNEL
 }
 
+/* The same with each product left out where the source has no element: inside[j] is not 0 where it has one. Plain,
+ * since only a network that has lost its weights to NaN or Inf comes here. */
+static void FD(tap_tile_inside)(T *tile, const T *a, const T *const *b, const T *const *inside, const FD(tap_sum) *s,
+                                int rows, int vectors) {
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < vectors; j++) {
+            const T *weight = a + i;
+            V acc = vset1(*weight);
+            for (int64_t c = 0; c < s->channels; c++)
+                for (int64_t t = 0; t < s->taps; t++) {
+                    const V source = vload(b[j] + c * s->channel + s->offset[t]), one = vload(inside[j] + s->offset[t]);
+                    acc = vselect((I)(one != 0), vfma(vset1(*(weight += MR)), source, acc), acc);
+                }
+            vstore(tile + i * NR + j * VL, acc);
+        }
+}
+
 /* A position in a band as its lanes are walked: row and column, with `pitch` lanes a row. */
 typedef struct {
     int64_t row, column, pitch;
@@ -223,17 +242,30 @@ static void FD(tap_sum_task)(void *arg, int64_t task, void *scratch) {
     T tile[MR * NR] __attribute__((aligned(64)));
 
     FD(copy_band)(scratch, s, n, group * s->channels, s->channels, depth, row, column);
+    const T *inside = (const T *)scratch + FD(band_size)(s, s->channels);
+    if (s->masked) {
+        const T one = 1;
+        FD(tap_sum) ones = *s;
+        ones.src = &one;
+        ones.src_n = ones.src_c = ones.src_s[0] = ones.src_s[1] = ones.src_s[2] = 0;
+        FD(copy_band)((T *)scratch + FD(band_size)(s, s->channels), &ones, 0, 0, 1, depth, row, column);
+    }
     for (int64_t first = 0; first < s->outputs; first += MR, panel += depth_of_panel, out += MR * s->out_c) {
         const int outputs = (int)(s->outputs - first < MR ? s->outputs - first : MR);
         FD(cursor) at = {0, 0, pitch};
         for (int64_t v = 0; v < vectors; v += NV) {
             const int count = (int)(vectors - v < NV ? vectors - v : NV);
-            const T *sources[NV] = {0};
+            const T *sources[NV] = {0}, *insides[NV] = {0};
             for (int j = 0; j < count; j++) {
                 const int64_t lane = (v + j) * VL;
-                sources[j] = (const T *)scratch + (flat ? lane : lane / pitch * s->pitch + lane % pitch);
+                const int64_t start = flat ? lane : lane / pitch * s->pitch + lane % pitch;
+                sources[j] = (const T *)scratch + start;
+                insides[j] = inside + start;
             }
-            FD(tap_tile)(tile, panel, sources, s, outputs, count);
+            if (s->masked)
+                FD(tap_tile_inside)(tile, panel, sources, insides, s, outputs, count);
+            else
+                FD(tap_tile)(tile, panel, sources, s, outputs, count);
             if (s->act != FD_LINEAR)
                 for (int i = 0; i < outputs; i++) FD(act_row)(tile + i * NR, tile + i * NR, count * VL, s->act, s->alpha);
             FD(store_tile)(out, tile, s, &at, rows, columns, outputs, count);
@@ -256,11 +288,12 @@ typedef struct {
     const FD(tap_sum) *s;
     T *panels;
     int64_t group, out, in, tap, kernel[3];
+    int finite;
 } FD(weights);
 
 static void FD(pack_weights)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
-    const FD(weights) *v = arg;
+    FD(weights) *v = arg;
     const FD(tap_sum) *s = v->s;
     const FD(axis) *d = &s->axis[0], *h = &s->axis[1], *w = &s->axis[2];
     const int64_t count = (s->outputs + MR - 1) / MR, group = task / count, first = task % count * MR;
@@ -269,14 +302,18 @@ static void FD(pack_weights)(void *arg, int64_t task, void *scratch) {
     for (int64_t i = 0; i < MR; i++)
         *to++ = v->bias != NULL && i < outputs ? v->bias[group * s->outputs + first + i] : (T)0;
     const T *from = v->w + group * v->group + first * v->out;
+    T check = 0;
     for (int64_t c = 0; c < s->channels; c++)
         for (int64_t a = 0; a < d->taps; a++)
             for (int64_t b = 0; b < h->taps; b++)
                 for (int64_t e = 0; e < w->taps; e++) {
                     const int64_t t = (d->tap[a] * v->kernel[1] + h->tap[b]) * v->kernel[2] + w->tap[e];
                     const T *weight = from + c * v->in + t * v->tap;
-                    for (int64_t i = 0; i < MR; i++) *to++ = i < outputs ? weight[i * v->out] : (T)0;
+                    for (int64_t i = 0; i < outputs; i++) check += (to[i] = weight[i * v->out]) * 0;
+                    for (int64_t i = outputs; i < MR; i++) to[i] = 0;
+                    to += MR;
                 }
+    if (!(check == 0)) __atomic_store_n(&v->finite, 0, __ATOMIC_RELAXED);
 }
 
 /* Memory for the taps of three axes and the offsets of their product; the caller frees *memory. */

@@ -69,7 +69,7 @@ FD_INLINE void FD(step_vector)(const FD(step) *s, int64_t i, int kind) {
 static void FD(step_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     const FD(step) s = *(const FD(step) *)arg; /* a copy: stores to p cannot change it */
-    const int64_t begin = task * CHUNK, end = FD(row_least)(begin + CHUNK, s.n);
+    const int64_t begin = task * CHUNK, end = FD(least)(begin + CHUNK, s.n);
 #define RULE(kind) \
     for (int64_t i = begin; i < end; i += VL) FD(step_vector)(&s, i, kind)
     switch (s.kind) {
