@@ -1,6 +1,7 @@
 """Layers, losses and optimizers whose results Keras was asked for.
 
-``python tests/keras_cases.py`` asks it again (it needs keras and jax) and writes ``tests/data/keras.npz``. The inputs and the weights are sine waves, so that nothing but the results has to be kept.
+``python tests/keras_cases.py`` asks it again (it needs keras and jax) and writes ``tests/data/keras.npz``.
+The inputs and the weights are sine waves, so that nothing but the results has to be kept.
 """
 
 from __future__ import annotations
