@@ -279,8 +279,7 @@ NAMES: dict[str, type[Metric]] = {
 
 
 def get(metric: str | Metric | type[Metric] | losses.Loss | Callable[[Array, Array], Any]) -> Metric:
-    """Return the metric of that name, which it keeps; a `Metric` is returned as it is, a function or loss
-    becomes one.
+    """Return the metric of that name; a `Metric` is returned as it is, a function or loss becomes one.
 
     Examples
     --------

@@ -239,8 +239,10 @@ class Adagrad(Optimizer):
 
 
 class Adadelta(Optimizer):
-    """a = rho a + (1 - rho) g²; d = g sqrt(u + epsilon) / sqrt(a + epsilon); u = rho u + (1 - rho) d²;
-    p -= learning_rate d (Zeiler, 2012).
+    """Steps as large as the ones before them, whatever the gradient's unit (Zeiler, 2012).
+
+    a = rho a + (1 - rho) g²; d = g sqrt(u + epsilon) / sqrt(a + epsilon); u = rho u + (1 - rho) d²;
+    p -= learning_rate d
 
     Parameters
     ----------
@@ -302,8 +304,10 @@ class RMSprop(Optimizer):
 
 
 class Adam(Optimizer):
-    """m += (1 - beta_1)(g - m); v += (1 - beta_2)(g² - v); p -= learning_rate m̂ / (sqrt(v̂) + epsilon),
-    where m̂ and v̂ are corrected for their start at zero (Kingma & Ba, 2015).
+    """Steps along the mean gradient, in units of its own size (Kingma & Ba, 2015).
+
+    m += (1 - beta_1)(g - m); v += (1 - beta_2)(g² - v);
+    p -= learning_rate m sqrt(1 - beta_2^t) / (1 - beta_1^t) / (sqrt(v) + epsilon) at step t
 
     Parameters
     ----------

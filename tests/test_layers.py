@@ -284,6 +284,19 @@ class TestOwnLayer:
         layer.build((None, 4))
         np.testing.assert_array_equal(layer(wave(ROWS)), 3 * wave(ROWS))
 
+    def test_a_failed_build_leaves_nothing(self) -> None:
+        class Careful(Scale):
+            def build(self, input_shape: Any) -> None:
+                super().build(input_shape)
+                if input_shape[-1] != 4:
+                    raise ValueError("four features, please")
+
+        layer = Careful()
+        with pytest.raises(ValueError, match="four features"):
+            layer(wave((2, 3)))
+        assert not layer.built
+        np.testing.assert_array_equal(layer(wave(ROWS)), wave(ROWS))
+
 
 class TestParameters:
     def test_names_are_numbered(self) -> None:

@@ -78,9 +78,18 @@ def _build_once(build: Callable[[Any, Shape], None]) -> Callable[[Any, Shape], N
     @functools.wraps(build)
     def guarded(self: Layer, input_shape: Shape) -> None:
         with _building:  # threads may meet a layer for the first time together
-            if not self.built:
+            if self.built:
+                return
+            outermost, self._being_built = not self._being_built, True  # build may call the one of its base
+            try:
                 build(self, tuple(input_shape))
-                self.built = True
+                self.built = outermost
+            except BaseException:
+                self._params.clear()
+                self._grads.clear()
+                raise
+            finally:
+                self._being_built = not outermost
 
     return guarded
 
@@ -180,6 +189,7 @@ class Layer(Configurable, ABC):
         self._sample_shape: Shape | None = None if input_shape is None else tuple(input_shape)
         self.input_dim = None  # said by input_shape from here on
         self.built = False
+        self._being_built = False
         self._params = ArrayDict()
         self._grads = ArrayDict()
         self._rng = generator(seed)
@@ -346,6 +356,11 @@ class Layer(Configurable, ABC):
     def leaves(self) -> Iterator[tuple[str, Layer]]:
         """Yield the layers this one is made of, each once, with the prefix of its parameters' names."""
         yield "", self
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is a parameter in it that an optimizer changes."""
+        return any(leaf.trainable and leaf.params for _, leaf in self.leaves())
 
     def count_params(self) -> int:
         """Return how many numbers the parameters hold."""

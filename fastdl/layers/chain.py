@@ -46,12 +46,8 @@ class Chain(Layer):
         last = len(self.layers) - 1
         for position, layer in enumerate(self.layers):
             ends = logits and position == last
-            if (
-                not wants_dx
-                and not ends
-                and not any(leaf.trainable and leaf.params for _, leaf in layer.leaves())
-            ):
-                x = layer(x, training)  # nothing in it or before it is learnt
+            if not (wants_dx or ends or layer.learns):
+                x = layer(x, training)
                 continue
             x, back = layer.partial_vjp(x, training, wants_dx=wants_dx, logits=ends)
             backs.append(back)

@@ -116,8 +116,9 @@ class Conv1D(_PlainConv):
 
 
 class Conv2D(_PlainConv):
-    """Convolution of images: y[n, i, j, o] = activation(Σ x[n, s·i + a, s·j + b, c] · kernel[a, b, c, o] +
-    bias[o]).
+    """Convolution of images.
+
+    y[n, i, j, o] = activation(bias[o] + Σ_{a, b, c} x[n, s·i + a, s·j + b, c] · kernel[a, b, c, o])
 
     Parameters
     ----------

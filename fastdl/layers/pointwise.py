@@ -233,8 +233,7 @@ class PReLU(Layer):
 
 
 class Dropout(Layer):
-    """In training, zero a fraction of the inputs and scale up the rest; otherwise the identity (Srivastava
-    et al., 2014).
+    """Zero a fraction of the inputs in training, and scale up the rest (Srivastava et al., 2014).
 
     Parameters
     ----------
