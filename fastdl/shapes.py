@@ -3,8 +3,9 @@
 # Design: a plan is made once a signature (shapes and arguments) and cached, so a repeated call
 # costs one dictionary look-up. It holds Python integers only: nothing can overflow here, and what
 # would overflow later is refused here, before any array exists. Kernels trust a plan and check
-# nothing. One- and two-dimensional calls are three-dimensional ones with leading axes of size 1,
-# so there is one convolution and one pooling to write. Messages speak of the person's own call.
+# nothing. One- and two-dimensional calls are three-dimensional ones with leading axes of size 1, so
+# there is one convolution and one pooling to write. Arguments stand in the order of the public
+# functions, and messages speak of the person's own call.
 """
 
 from __future__ import annotations
@@ -152,7 +153,6 @@ def conv_plan(
     x_shape: Shape,
     w_shape: Shape,
     b_shape: Shape | None,
-    *,
     ndim: int,
     stride: Ints = 1,
     padding: Padding = 0,
@@ -210,7 +210,6 @@ def conv_transpose_plan(
     x_shape: Shape,
     w_shape: Shape,
     b_shape: Shape | None,
-    *,
     ndim: int,
     stride: Ints = 1,
     padding: Padding = 0,
@@ -318,7 +317,6 @@ def pool_plan(
     op: str,
     x_shape: Shape,
     size: Ints,
-    *,
     ndim: int,
     stride: Ints | None = None,
     padding: Padding = 0,

@@ -23,7 +23,7 @@ Gradients = tuple[Array | None, Array | None, Array | None]
 
 
 class AffineCall(NamedTuple):
-    """One call whose arguments are checked, canonical and ready for the engine."""
+    """One call: its arguments, checked and canonical, and what runs it."""
 
     op: str
     ops: Ops
@@ -35,7 +35,6 @@ class AffineCall(NamedTuple):
     b: Array | None
     activation: str
     alpha: float
-    product: Callable[[str, float], Array]  # (activation, alpha) -> y
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +69,14 @@ def activation_of(op: str, name: str | None) -> tuple[str, float]:
     return name, DEFAULT_ALPHA.get(name, 0.0)
 
 
-def output(call: AffineCall) -> Array:
-    """Compute y and keep nothing."""
-    return restored(_shaped(call.product(call.activation, call.alpha), call.y_shape), call.dtype)
-
-
-def output_and_ctx(call: AffineCall) -> tuple[Array, AffineContext]:
-    """Compute y, and keep what the backward needs."""
+def output_and_ctx(call: AffineCall, product: Callable[[str, float], Array]) -> tuple[Array, AffineContext]:
+    """Compute y as ``product(activation, alpha)``, and keep what the backward needs."""
     needed = ACTIVATIONS[call.activation]
     if needed == "x":
-        z = _shaped(call.product("linear", 0.0), call.y_shape)
+        z = _shaped(product("linear", 0.0), call.y_shape)
         y = call.ops.act_fwd(z, call.activation, call.alpha)
         return restored(y, call.dtype), AffineContext(call, z)
-    y = _shaped(call.product(call.activation, call.alpha), call.y_shape)
+    y = _shaped(product(call.activation, call.alpha), call.y_shape)
     return restored(y, call.dtype), AffineContext(call, y if needed == "y" else None)
 
 

@@ -59,17 +59,7 @@ def window_call(
 ) -> tuple[Array, PoolCall]:
     """Check a pooling in windows; return x, canonical, and the call."""
     (x,), dtype, ready = floats(op, "x", x)
-    plan = pool_plan(
-        op,
-        x.shape,
-        size,
-        ndim=ndim,
-        stride=stride,
-        padding=padding,
-        ceil_mode=ceil_mode,
-        count_include_pad=count_include_pad,
-        layout=layout,
-    )
+    plan = pool_plan(op, x.shape, size, ndim, stride, padding, ceil_mode, count_include_pad, layout)
     if not ready:
         (x,) = canonical((x,), dtype)
     return x, PoolCall(op, engine(), plan, dtype, plan.y_shape)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..checks import Ints, Padding
-from ..shapes import conv_plan
+from ..shapes import ConvPlan, conv_plan
 from ._affine import (
     ARGUMENTS,
     AffineCall,
@@ -18,12 +18,12 @@ from ._affine import (
     activation_of,
     bias_gradient,
     gradient_of_sum,
-    output,
     output_and_ctx,
 )
 from ._arrays import Array, canonical, engine, floats, restored
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import ArrayLike
 
 __all__ = [
@@ -108,7 +108,7 @@ def conv2d(
            [-1., -1.]])
     """
     geometry = (stride, padding, dilation, groups, layout)
-    return output(_call("conv2d", 2, x, w, b, activation, geometry))
+    return _output("conv2d", 2, x, w, b, activation, geometry)
 
 
 def conv2d_forward(
@@ -128,7 +128,7 @@ def conv2d_forward(
     The ctx holds x, w and y themselves: they must not be written to before the backward.
     """
     geometry = (stride, padding, dilation, groups, layout)
-    return output_and_ctx(_call("conv2d", 2, x, w, b, activation, geometry))
+    return _output_and_ctx("conv2d", 2, x, w, b, activation, geometry)
 
 
 def conv2d_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS) -> Gradients:
@@ -188,7 +188,7 @@ def conv1d(
     array([[[1.5, 3. ]]])
     """
     geometry = (stride, padding, dilation, groups, layout)
-    return output(_call("conv1d", 1, x, w, b, activation, geometry))
+    return _output("conv1d", 1, x, w, b, activation, geometry)
 
 
 def conv1d_forward(
@@ -205,7 +205,7 @@ def conv1d_forward(
 ) -> tuple[Array, AffineContext]:
     """Return what `conv1d` returns, and the ctx that `conv1d_backward` takes."""
     geometry = (stride, padding, dilation, groups, layout)
-    return output_and_ctx(_call("conv1d", 1, x, w, b, activation, geometry))
+    return _output_and_ctx("conv1d", 1, x, w, b, activation, geometry)
 
 
 def conv1d_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS) -> Gradients:
@@ -239,7 +239,7 @@ def conv3d(
     array([8.])
     """
     geometry = (stride, padding, dilation, groups, layout)
-    return output(_call("conv3d", 3, x, w, b, activation, geometry))
+    return _output("conv3d", 3, x, w, b, activation, geometry)
 
 
 def conv3d_forward(
@@ -256,7 +256,7 @@ def conv3d_forward(
 ) -> tuple[Array, AffineContext]:
     """Return what `conv3d` returns, and the ctx that `conv3d_backward` takes."""
     geometry = (stride, padding, dilation, groups, layout)
-    return output_and_ctx(_call("conv3d", 3, x, w, b, activation, geometry))
+    return _output_and_ctx("conv3d", 3, x, w, b, activation, geometry)
 
 
 def conv3d_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS) -> Gradients:
@@ -264,29 +264,33 @@ def conv3d_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = 
     return _backward("conv3d", dy, ctx, needs)
 
 
-def _call(
+def _output(
     op: str, ndim: int, x: Any, w: Any, b: Any, activation: str | None, geometry: tuple[Any, ...]
-) -> AffineCall:
+) -> Array:
     kind, alpha = activation_of(op, activation)
+    x, w, b, plan, dtype = _checked(op, ndim, x, w, b, geometry)
+    return restored(engine().conv_fwd(x, w, b, plan, kind, alpha), dtype)
+
+
+def _output_and_ctx(
+    op: str, ndim: int, x: Any, w: Any, b: Any, activation: str | None, geometry: tuple[Any, ...]
+) -> tuple[Array, AffineContext]:
+    kind, alpha = activation_of(op, activation)
+    x, w, b, plan, dtype = _checked(op, ndim, x, w, b, geometry)
+    ops = engine()
+    call = AffineCall(op, ops, plan, dtype, plan.y_shape, x, w, b, kind, alpha)
+    return output_and_ctx(call, partial(ops.conv_fwd, x, w, b, plan))
+
+
+def _checked(
+    op: str, ndim: int, x: Any, w: Any, b: Any, geometry: tuple[Any, ...]
+) -> tuple[Array, Array, Array | None, ConvPlan, np.dtype[Any]]:
+    """Return x, w and b, all canonical, the plan, and the dtype of the result."""
     (x, w, b), dtype, ready = floats(op, "x w (b)", x, w, b)
-    stride, padding, dilation, groups, layout = geometry
-    plan = conv_plan(
-        op,
-        x.shape,
-        w.shape,
-        None if b is None else b.shape,
-        ndim=ndim,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        layout=layout,
-    )
+    plan = conv_plan(op, x.shape, w.shape, None if b is None else b.shape, ndim, *geometry)
     if not ready:
         x, w, b = canonical((x, w, b), dtype)
-    ops = engine()
-    product = partial(ops.conv_fwd, x, w, b, plan)
-    return AffineCall(op, ops, plan, dtype, plan.y_shape, x, w, b, kind, alpha, product)
+    return x, w, b, plan, dtype
 
 
 def _backward(op: str, dy: Any, ctx: AffineContext, needs: tuple[str, ...]) -> Gradients:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..checks import Ints, Padding
-from ..shapes import conv_transpose_plan
+from ..shapes import ConvPlan, conv_transpose_plan
 from ._affine import (
     ARGUMENTS,
     AffineCall,
@@ -18,12 +18,12 @@ from ._affine import (
     activation_of,
     bias_gradient,
     gradient_of_sum,
-    output,
     output_and_ctx,
 )
 from ._arrays import Array, canonical, engine, floats, restored
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import ArrayLike
 
 __all__ = [
@@ -109,7 +109,7 @@ def conv_transpose2d(
            [3., 3., 4., 4.]])
     """
     geometry = (stride, padding, output_padding, dilation, groups, layout)
-    return output(_call("conv_transpose2d", 2, x, w, b, activation, geometry))
+    return _output("conv_transpose2d", 2, x, w, b, activation, geometry)
 
 
 def conv_transpose2d_forward(
@@ -130,7 +130,7 @@ def conv_transpose2d_forward(
     The ctx holds x, w and y themselves: they must not be written to before the backward.
     """
     geometry = (stride, padding, output_padding, dilation, groups, layout)
-    return output_and_ctx(_call("conv_transpose2d", 2, x, w, b, activation, geometry))
+    return _output_and_ctx("conv_transpose2d", 2, x, w, b, activation, geometry)
 
 
 def conv_transpose2d_backward(
@@ -173,7 +173,7 @@ def conv_transpose1d(
     `conv_transpose2d`.
     """
     geometry = (stride, padding, output_padding, dilation, groups, layout)
-    return output(_call("conv_transpose1d", 1, x, w, b, activation, geometry))
+    return _output("conv_transpose1d", 1, x, w, b, activation, geometry)
 
 
 def conv_transpose1d_forward(
@@ -191,7 +191,7 @@ def conv_transpose1d_forward(
 ) -> tuple[Array, AffineContext]:
     """Return what `conv_transpose1d` returns, and the ctx that `conv_transpose1d_backward` takes."""
     geometry = (stride, padding, output_padding, dilation, groups, layout)
-    return output_and_ctx(_call("conv_transpose1d", 1, x, w, b, activation, geometry))
+    return _output_and_ctx("conv_transpose1d", 1, x, w, b, activation, geometry)
 
 
 def conv_transpose1d_backward(
@@ -221,7 +221,7 @@ def conv_transpose3d(
     of `conv_transpose2d`.
     """
     geometry = (stride, padding, output_padding, dilation, groups, layout)
-    return output(_call("conv_transpose3d", 3, x, w, b, activation, geometry))
+    return _output("conv_transpose3d", 3, x, w, b, activation, geometry)
 
 
 def conv_transpose3d_forward(
@@ -239,7 +239,7 @@ def conv_transpose3d_forward(
 ) -> tuple[Array, AffineContext]:
     """Return what `conv_transpose3d` returns, and the ctx that `conv_transpose3d_backward` takes."""
     geometry = (stride, padding, output_padding, dilation, groups, layout)
-    return output_and_ctx(_call("conv_transpose3d", 3, x, w, b, activation, geometry))
+    return _output_and_ctx("conv_transpose3d", 3, x, w, b, activation, geometry)
 
 
 def conv_transpose3d_backward(
@@ -249,30 +249,33 @@ def conv_transpose3d_backward(
     return _backward("conv_transpose3d", dy, ctx, needs)
 
 
-def _call(
+def _output(
     op: str, ndim: int, x: Any, w: Any, b: Any, activation: str | None, geometry: tuple[Any, ...]
-) -> AffineCall:
+) -> Array:
     kind, alpha = activation_of(op, activation)
+    x, w, b, plan, dtype = _checked(op, ndim, x, w, b, geometry)
+    return restored(engine().conv_dx(x, w, b, plan, kind, alpha), dtype)
+
+
+def _output_and_ctx(
+    op: str, ndim: int, x: Any, w: Any, b: Any, activation: str | None, geometry: tuple[Any, ...]
+) -> tuple[Array, AffineContext]:
+    kind, alpha = activation_of(op, activation)
+    x, w, b, plan, dtype = _checked(op, ndim, x, w, b, geometry)
+    ops = engine()
+    call = AffineCall(op, ops, plan, dtype, plan.x_shape, x, w, b, kind, alpha)
+    return output_and_ctx(call, partial(ops.conv_dx, x, w, b, plan))
+
+
+def _checked(
+    op: str, ndim: int, x: Any, w: Any, b: Any, geometry: tuple[Any, ...]
+) -> tuple[Array, Array, Array | None, ConvPlan, np.dtype[Any]]:
+    """Return x, w and b, all canonical, the plan, and the dtype of the result."""
     (x, w, b), dtype, ready = floats(op, "x w (b)", x, w, b)
-    stride, padding, output_padding, dilation, groups, layout = geometry
-    plan = conv_transpose_plan(
-        op,
-        x.shape,
-        w.shape,
-        None if b is None else b.shape,
-        ndim=ndim,
-        stride=stride,
-        padding=padding,
-        output_padding=output_padding,
-        dilation=dilation,
-        groups=groups,
-        layout=layout,
-    )
+    plan = conv_transpose_plan(op, x.shape, w.shape, None if b is None else b.shape, ndim, *geometry)
     if not ready:
         x, w, b = canonical((x, w, b), dtype)
-    ops = engine()
-    product = partial(ops.conv_dx, x, w, b, plan)
-    return AffineCall(op, ops, plan, dtype, plan.x_shape, x, w, b, kind, alpha, product)
+    return x, w, b, plan, dtype
 
 
 def _backward(op: str, dy: Any, ctx: AffineContext, needs: tuple[str, ...]) -> Gradients:

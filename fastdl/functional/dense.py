@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..shapes import linear_plan
+from ..shapes import LinearPlan, linear_plan
 from ._affine import (
     ARGUMENTS,
     AffineCall,
@@ -13,12 +13,12 @@ from ._affine import (
     Gradients,
     activation_of,
     gradient_of_sum,
-    output,
     output_and_ctx,
 )
 from ._arrays import Array, canonical, engine, floats, restored
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import ArrayLike
 
 __all__ = [
@@ -62,7 +62,9 @@ def linear(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, *, activation
     >>> F.linear(np.array([[1.0, 2.0]]), np.array([[1.0, 0.0, -1.0], [0.0, 1.0, -1.0]]), activation="relu")
     array([[1., 2., 0.]])
     """
-    return output(_call(x, w, b, activation))
+    kind, alpha = activation_of("linear", activation)
+    x, w, b, plan, dtype = _checked(x, w, b)
+    return restored(engine().gemm(x, w, b, kind, alpha).reshape(plan.y_shape), dtype)
 
 
 def linear_forward(
@@ -72,7 +74,11 @@ def linear_forward(
 
     The ctx holds x, w and y themselves: they must not be written to before the backward.
     """
-    return output_and_ctx(_call(x, w, b, activation))
+    kind, alpha = activation_of("linear", activation)
+    x, w, b, plan, dtype = _checked(x, w, b)
+    ops = engine()
+    call = AffineCall("linear", ops, plan, dtype, plan.y_shape, x, w, b, kind, alpha)
+    return output_and_ctx(call, partial(ops.gemm, x, w, b))
 
 
 def linear_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS) -> Gradients:
@@ -111,14 +117,12 @@ def linear_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = 
     return dx, dw, db
 
 
-def _call(x: Any, w: Any, b: Any, activation: str | None) -> AffineCall:
-    kind, alpha = activation_of("linear", activation)
+def _checked(x: Any, w: Any, b: Any) -> tuple[Array, Array, Array | None, LinearPlan, np.dtype[Any]]:
+    """Return x as a matrix, w and b, all canonical, the plan, and the dtype of the result."""
     (x, w, b), dtype, ready = floats("linear", "x w (b)", x, w, b)
     plan = linear_plan("linear", x.shape, w.shape, None if b is None else b.shape)
     if not ready:
         x, w, b = canonical((x, w, b), dtype)
     if x.ndim != 2:
         x = x.reshape(plan.rows, plan.in_features)
-    ops = engine()
-    product = partial(ops.gemm, x, w, b)
-    return AffineCall("linear", ops, plan, dtype, plan.y_shape, x, w, b, kind, alpha, product)
+    return x, w, b, plan, dtype
