@@ -77,6 +77,7 @@ def test_threads_do_not_see_each_other() -> None:
         ({"threads": 1.5}, TypeError, "threads must be an integer; got 1.5"),
         ({"dtype": "float16"}, ValueError, "dtype must be one of 'float32', 'float64'; got 'float16'"),
         ({"dtype": np.int32}, ValueError, "dtype must be one of 'float32', 'float64'; got 'int32'"),
+        ({"precision": "fast"}, ValueError, "precision must be one of 'default', 'strict'; got 'fast'"),
         ({"data_format": "NHWC"}, ValueError, "data_format must be one of 'channels_last', 'channels_first'"),
     ],
 )

@@ -142,5 +142,6 @@ def info() -> Info:
         backend=settings.backend,
         dtype=settings.dtype,
         data_format=settings.data_format,
+        precision=settings.precision,
         engines=dict(select(settings.backend).engines),
     )
