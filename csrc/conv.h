@@ -34,8 +34,8 @@ static int FD(run_tap_sum)(FD(tap_sum) *s, FD(weights) *v, int threads) {
  * touches   every element; scratch of FD_BAND_BYTES a thread where a row of a band allows, and the packed weights
  * order     see the file's head
  * source    Zhang, Franchetti and Low, "High Performance Zero-Memory Overhead Direct Convolutions", 2018 */
-static int FD(fd_conv_fwd)(void *y, const void *x, const void *w, const void *b, const fd_conv *p, int act, double alpha,
-                           int threads) {
+static int FD(fd_conv_fwd)(void *y, const void *x, const void *w, const void *b, const fd_conv *p, int act,
+                           double alpha, int threads) {
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
     FD(tap_sum) s = {.src = x, .out = y, .batch = p->batch, .groups = p->groups, .act = act, .alpha = (T)alpha};
     s.strict = (int)p->strict;
@@ -65,8 +65,8 @@ static int FD(fd_conv_fwd)(void *y, const void *x, const void *w, const void *b,
  * touches   every element of dx once, as fd_conv_fwd
  * order     see the file's head
  * source    Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, chapter 4 */
-static int FD(fd_conv_dx)(void *dx, const void *dy, const void *w, const void *b, const fd_conv *p, int act, double alpha,
-                          int threads) {
+static int FD(fd_conv_dx)(void *dx, const void *dy, const void *w, const void *b, const fd_conv *p, int act,
+                          double alpha, int threads) {
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
     FD(tap_sum) s = {.src = dy, .crops = 1, .batch = p->batch, .groups = p->groups, .act = act, .alpha = (T)alpha};
     s.strict = (int)p->strict;

@@ -24,13 +24,13 @@ typedef struct {
     const T *dy;
     FD(image) x; /* image 0, channel 0 */
     const fd_conv *p;
-    int64_t channels, outputs;                        /* of a group */
-    int64_t out, in, tap, group;                      /* strides of dw */
+    int64_t channels, outputs;                          /* of a group */
+    int64_t out, in, tap, group;                        /* strides of dw */
     int64_t x_image, dy_image, dy_output, dy_stride[3]; /* strides of x and dy */
     int tight;
     int64_t output_block, output_blocks, channel_block, channel_blocks; /* of a task, and their number */
-    int64_t lanes, taps, vectors;                     /* channels a pixel of a patch; taps that are offsets; vectors */
-    int64_t rows, height, width, patches;             /* output rows of a band, size of a patch, their number */
+    int64_t lanes, taps, vectors;         /* channels a pixel of a patch; taps that are offsets; vectors */
+    int64_t rows, height, width, patches; /* output rows of a band, size of a patch, their number */
 } FD(dw);
 
 /* computes  sum[i][j] += sum over rows r and columns q of a[r][q][i] * b[j][r * row + q * step]
@@ -43,13 +43,12 @@ static void FD(dw_tile)(T *restrict sum, int64_t pitch, const T *restrict a, con
     const T *patch[NV];
     for (int j = 0; j < NV; j++) patch[j] = b[j < vectors ? j : 0];
     V acc[MR][NV];
-#define KERNEL(mr, nv)                                                                           \
-    for (int i = 0; i < mr; i++)                                                                 \
-        for (int j = 0; j < nv; j++) acc[i][j] = vload(sum + i * pitch + j * VL);                \
-    for (int64_t r = 0; r < rows; r++)                                                           \
-        for (int64_t q = 0; q < columns; q++, a += MR)                                           \
-            FD(multiply_add)(acc, a, 1, patch, r * row + q * step, mr, nv);                              \
-    for (int i = 0; i < mr; i++)                                                                 \
+#define KERNEL(mr, nv)                                                                                                 \
+    for (int i = 0; i < mr; i++)                                                                                       \
+        for (int j = 0; j < nv; j++) acc[i][j] = vload(sum + i * pitch + j * VL);                                      \
+    for (int64_t r = 0; r < rows; r++)                                                                                 \
+        for (int64_t q = 0; q < columns; q++, a += MR) FD(multiply_add)(acc, a, 1, patch, r * row + q * step, mr, nv); \
+    for (int i = 0; i < mr; i++)                                                                                       \
         for (int j = 0; j < nv; j++) vstore(sum + i * pitch + j * VL, acc[i][j])
     FD_WITH_TILE(KERNEL, outputs, vectors);
 #undef KERNEL
@@ -119,14 +118,16 @@ static void FD(dw_task)(void *arg, int64_t task, void *scratch) {
                         for (int64_t tap = 0; tap < g->taps; tap++) {
                             const int64_t columns = g->tight ? 1 : p->kernel[2], j = tap % columns;
                             const int64_t i = tap / columns % p->kernel[1], d = tap / columns / p->kernel[1];
-                            const int64_t offset = d * patch + (i * p->dilation[1] * t.width + j * p->dilation[2]) * t.lanes;
+                            const int64_t offset =
+                                d * patch + (i * p->dilation[1] * t.width + j * p->dilation[2]) * t.lanes;
                             const int count = (int)(vectors - v < chunk ? vectors - v : chunk);
                             const T *columns_of[NV] = {0};
                             for (int k = 0; k < count; k++)
                                 columns_of[k] = patches + offset + (v + k) * (g->tight ? VL : patch * p->kernel[0]);
-                            FD(dw_tile)(sums + (tap * rows_of_tap + o) * pitch + v * VL, pitch, panels + o * rows * p->out[2],
-                                        columns_of, rows, p->out[2], p->stride[1] * t.width * t.lanes,
-                                        p->stride[2] * t.lanes, (int)(outputs - o < MR ? outputs - o : MR), count);
+                            FD(dw_tile)(sums + (tap * rows_of_tap + o) * pitch + v * VL, pitch,
+                                        panels + o * rows * p->out[2], columns_of, rows, p->out[2],
+                                        p->stride[1] * t.width * t.lanes, p->stride[2] * t.lanes,
+                                        (int)(outputs - o < MR ? outputs - o : MR), count);
                         }
             }
 

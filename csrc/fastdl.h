@@ -20,12 +20,28 @@ enum { FD_F32 = 0, FD_F64 = 1 };
 
 /* Activation kinds, in the order of shapes.ACTIVATIONS. */
 enum {
-    FD_LINEAR, FD_RELU, FD_LEAKY_RELU, FD_ELU, FD_SELU, FD_SIGMOID, FD_TANH, FD_SOFTPLUS, FD_GELU, FD_GELU_TANH, FD_SILU
+    FD_LINEAR,
+    FD_RELU,
+    FD_LEAKY_RELU,
+    FD_ELU,
+    FD_SELU,
+    FD_SIGMOID,
+    FD_TANH,
+    FD_SOFTPLUS,
+    FD_GELU,
+    FD_GELU_TANH,
+    FD_SILU
 };
 
 /* Elementwise loss kinds, in the order of shapes.LOSSES. */
 enum {
-    FD_SQUARED, FD_ABSOLUTE, FD_HUBER, FD_HINGE, FD_BINARY_CROSS_ENTROPY, FD_BINARY_CROSS_ENTROPY_LOGITS, FD_KL_DIVERGENCE
+    FD_SQUARED,
+    FD_ABSOLUTE,
+    FD_HUBER,
+    FD_HINGE,
+    FD_BINARY_CROSS_ENTROPY,
+    FD_BINARY_CROSS_ENTROPY_LOGITS,
+    FD_KL_DIVERGENCE
 };
 
 /* Optimizer kinds, in the order of shapes.UPDATES. */
@@ -59,8 +75,8 @@ typedef struct {
     const char *isa;
 
     /* gemm.h */
-    int (*gemm)(void *c, const void *a, const void *b, const void *bias, int64_t m, int64_t n, int64_t k,
-                int trans_a, int trans_b, int act, double alpha, int threads);
+    int (*gemm)(void *c, const void *a, const void *b, const void *bias, int64_t m, int64_t n, int64_t k, int trans_a,
+                int trans_b, int act, double alpha, int threads);
 
     /* conv.h */
     int (*conv_fwd)(void *y, const void *x, const void *w, const void *b, const fd_conv *plan, int act, double alpha,
@@ -121,7 +137,7 @@ int fd_parallel(fd_task fn, void *arg, int64_t tasks, size_t scratch, int thread
 /* As many of `threads` as `work` (about one unit a simple vector operation) pays for: 1 below the threshold. */
 int fd_threads_for(int64_t work, int threads);
 
-int fd_get_num_threads(void);        /* the number used when a call passes threads = 0 */
+int fd_get_num_threads(void);         /* the number used when a call passes threads = 0 */
 void fd_set_num_threads(int threads); /* 0: back to FASTDL_NUM_THREADS, or else what cgroup and affinity allow */
 
 /* Called by the thread that runs fd_parallel, about every 50 ms; a non-zero answer ends the loop early. */

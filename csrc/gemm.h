@@ -2,8 +2,10 @@
  *
  * # Design: as in BLIS, one small kernel with a written contract does all the arithmetic; everything else packs
  * its operands into the panels that the kernel reads in order, and loops.
- *   - A panel: up to MR rows, stored [k][MR], filled up with zeros.
- *   - B panel: up to NR = NV * VL columns, stored [k][NR], likewise.
+ *   - A panel: MR rows as they lie; packed as [k][MR] and filled up with zeros where a is transposed or rows are
+ * missing.
+ *   - B panel: up to NR = NV * VL columns, packed as [k][NR], likewise; as it lies when a has no more than one panel,
+ *     since packing would touch each element as often as multiplying does.
  *   - Each output has one accumulator per block of k, k ascending, and blocks are added in ascending order; the
  *     blocks are a function of k alone, so a row's bits depend neither on the other rows nor on the threads.
  * Source: Van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality", 2015.
@@ -25,12 +27,13 @@
 
 #define KC (1536 / TBYTES) /* steps of k a block: a B panel of KC steps stays in the level-2 cache beside A's */
 #define MC (32 * MR)       /* rows, and */
-#define NC (12 * NR)       /* columns, whose panels are packed at a time: 1.3 MB together */
+#define NC (8 * NR)        /* columns, whose panels are packed at a time: 1 MB together at most */
 
 #define FD_INLINE static inline __attribute__((always_inline))
 
 /* acc[i][j] += a[i * pitch] * b[j][offset ...] for i < mr, j < nv: one step of k. */
-FD_INLINE void FD(multiply_add)(V acc[MR][NV], const T *a, int64_t pitch, const T *const b[NV], int64_t offset, int mr, int nv) {
+FD_INLINE void FD(multiply_add)(V acc[MR][NV], const T *a, int64_t pitch, const T *const b[NV], int64_t offset, int mr,
+                                int nv) {
     V column[NV];
 #pragma GCC unroll 4
     for (int j = 0; j < nv; j++) column[j] = vload(b[j] + offset);
@@ -59,9 +62,7 @@ FD_INLINE void FD(spill)(T *tile, V acc[MR][NV], int mr, int nv) {
 /* Call kernel(mr, nv) with constants, the smallest pair that covers `rows` rows and `vectors` vectors. */
 #if NV == 3
 #define FD_WITH_TWO(kernel, mr) \
-    case 2:                     \
-        kernel(mr, 2);          \
-        break;
+    case 2: kernel(mr, 2); break;
 #else
 #define FD_WITH_TWO(kernel, mr)
 #endif
@@ -71,36 +72,35 @@ FD_INLINE void FD(spill)(T *tile, V acc[MR][NV], int mr, int nv) {
         kernel(mr, 1);                       \
         break;                               \
         FD_WITH_TWO(kernel, mr)              \
-    default:                                 \
-        kernel(mr, NV);                      \
+    default: kernel(mr, NV);                 \
     }
-#define FD_WITH_TILE(kernel, rows, vectors)              \
-    do {                                                 \
-        if ((rows) > MR / 2) {                           \
-            FD_WITH_COLUMNS(kernel, MR, vectors)         \
-        } else if ((rows) > 2) {                         \
-            FD_WITH_COLUMNS(kernel, MR / 2, vectors)     \
-        } else if ((rows) == 2) {                        \
-            FD_WITH_COLUMNS(kernel, 2, vectors)          \
-        } else {                                         \
-            FD_WITH_COLUMNS(kernel, 1, vectors)          \
-        }                                                \
+#define FD_WITH_TILE(kernel, rows, vectors)          \
+    do {                                             \
+        if ((rows) > MR / 2) {                       \
+            FD_WITH_COLUMNS(kernel, MR, vectors)     \
+        } else if ((rows) > 2) {                     \
+            FD_WITH_COLUMNS(kernel, MR / 2, vectors) \
+        } else if ((rows) == 2) {                    \
+            FD_WITH_COLUMNS(kernel, 2, vectors)      \
+        } else {                                     \
+            FD_WITH_COLUMNS(kernel, 1, vectors)      \
+        }                                            \
     } while (0)
 
-/* computes  tile[i][j] = sum over p of a[p][i] * b[p][j]
- * shapes    a (k, MR), b (k, >= vectors * VL), tile (rows, vectors * VL); rows <= MR, vectors <= NV
- * layout    row-major with pitches MR, ldb and NR
- * touches   exactly a's first MR and b's first vectors * VL columns
+/* computes  tile[i][j] = sum over p of a[i][p] * b[p][j]
+ * shapes    a (rows, k), b (k, vectors * VL), tile (rows, vectors * VL); rows <= MR, vectors <= NV
+ * layout    a[i * a_row + p * a_step]; b and tile row-major with pitches b_row and NR
+ * touches   exactly those elements, but of a and tile 1, 2, MR / 2 or MR rows: the fewest that cover `rows`
  * order     one accumulator an output, p ascending
  * source    BLIS, docs/KernelsHowTo.md (gemm micro-kernel) */
-static void FD(gemm_tile)(T *restrict tile, const T *restrict a, const T *restrict b, int64_t k, int64_t ldb, int rows,
-                          int vectors) {
+static void FD(gemm_tile)(T *restrict tile, const T *restrict a, int64_t a_row, int64_t a_step, const T *restrict b,
+                          int64_t b_row, int64_t k, int rows, int vectors) {
     const T *columns[NV];
     for (int j = 0; j < NV; j++) columns[j] = b + (j < vectors ? j : 0) * VL;
     V acc[MR][NV];
-#define KERNEL(mr, nv)                                                                          \
-    FD(clear)(acc, mr, nv);                                                                     \
-    for (int64_t p = 0; p < k; p++) FD(multiply_add)(acc, a + p * MR, 1, columns, p * ldb, mr, nv);     \
+#define KERNEL(mr, nv)                                                                                        \
+    FD(clear)(acc, mr, nv);                                                                                   \
+    for (int64_t p = 0; p < k; p++) FD(multiply_add)(acc, a + p * a_step, a_row, columns, p * b_row, mr, nv); \
     FD(spill)(tile, acc, mr, nv)
     FD_WITH_TILE(KERNEL, rows, vectors);
 #undef KERNEL
@@ -153,11 +153,11 @@ static void FD(finish_row)(T *row, const T *bias, int bias_varies, int64_t n, in
 typedef struct {
     T *c;
     const T *a, *b, *bias;
-    int64_t n;                                  /* also the row pitch of c */
-    int64_t a_rs, a_cs, b_rs, b_cs;             /* op(a)[i][p] = a[i * a_rs + p * a_cs], op(b) likewise */
+    int64_t n;                                       /* also the row pitch of c */
+    int64_t a_rs, a_cs, b_rs, b_cs;                  /* op(a)[i][p] = a[i * a_rs + p * a_cs], op(b) likewise */
     int64_t row, rows, column, columns, step, steps; /* first and count, of c's rows and columns and of k */
-    int64_t row_panels, column_panels, chunk;   /* panels in the block; row panels a task */
-    int first, last, act, pack_b;
+    int64_t row_panels, column_panels, chunk;        /* panels in the block; row panels a task */
+    int first, last, act, pack_a, pack_b;
     T alpha;
     T *a_panels, *b_panels;
 } FD(gemm_block);
@@ -167,6 +167,7 @@ static void FD(gemm_pack_task)(void *arg, int64_t task, void *scratch) {
     const FD(gemm_block) *g = arg;
     if (task < g->row_panels) {
         const int64_t row = task * MR, rows = g->rows - row < MR ? g->rows - row : MR;
+        if (!g->pack_a && rows == MR) return;
         FD(pack)(g->a_panels + row * g->steps, g->a + (g->row + row) * g->a_rs + g->step * g->a_cs, g->a_rs, g->a_cs,
                  rows, g->steps, MR);
     } else {
@@ -185,13 +186,14 @@ static void FD(gemm_task)(void *arg, int64_t task, void *scratch) {
     const int64_t column = task / chunks * NR, first = task % chunks * g->chunk;
     const int64_t columns = g->columns - column < NR ? g->columns - column : NR;
     const int64_t past = first + g->chunk < g->row_panels ? first + g->chunk : g->row_panels;
-    /* With few rows a packed element would be used once or twice: read b in place where no vector leaves it. */
-    const int in_place = !g->pack_b && columns == NR;
-    const T *b = in_place ? g->b + g->step * g->b_rs + g->column + column : g->b_panels + column * g->steps;
+    const int b_lies = !g->pack_b && columns == NR;
+    const T *b = b_lies ? g->b + g->step * g->b_rs + g->column + column : g->b_panels + column * g->steps;
     T tile[MR * NR] __attribute__((aligned(64)));
     for (int64_t panel = first; panel < past; panel++) {
         const int64_t rows = g->rows - panel * MR < MR ? g->rows - panel * MR : MR;
-        FD(gemm_tile)(tile, g->a_panels + panel * MR * g->steps, b, g->steps, in_place ? g->b_rs : NR, (int)rows,
+        const int a_lies = !g->pack_a && rows == MR;
+        const T *a = a_lies ? g->a + (g->row + panel * MR) * g->a_rs + g->step : g->a_panels + panel * MR * g->steps;
+        FD(gemm_tile)(tile, a, a_lies ? g->a_rs : 1, a_lies ? 1 : MR, b, b_lies ? g->b_rs : NR, g->steps, (int)rows,
                       (int)((columns + VL - 1) / VL));
         for (int64_t i = 0; i < rows; i++) {
             T *c = g->c + (g->row + panel * MR + i) * g->n + g->column + column;
@@ -215,7 +217,7 @@ static int64_t FD(gemm_chunk)(int64_t row_panels, int64_t column_panels) {
 /* computes  c = act(op(a) op(b) + bias)
  * shapes    c (m, n), op(a) (m, k), op(b) (k, n), bias (n) or NULL
  * layout    row-major; trans_a: a is (k, m), trans_b: b is (n, k)
- * touches   every element once or more; 1.3 MB of packed panels at most
+ * touches   every element once or more; 1 MB of packed panels at most
  * order     see the file's head
  * source    Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008 */
 static int FD(fd_gemm)(void *c, const void *a, const void *b, const void *bias, int64_t m, int64_t n, int64_t k,
@@ -226,6 +228,7 @@ static int FD(fd_gemm)(void *c, const void *a, const void *b, const void *bias, 
     g.a_cs = trans_a ? m : 1;
     g.b_rs = trans_b ? 1 : n;
     g.b_cs = trans_b ? k : 1;
+    g.pack_a = trans_a;
     g.pack_b = trans_b || m > MR;
     const int64_t blocks = k == 0 ? 1 : (k + KC - 1) / KC, kc = (k + blocks - 1) / blocks;
     const int64_t mc = m < MC ? (m + MR - 1) / MR * MR : MC, nc = n < NC ? (n + NR - 1) / NR * NR : NC;

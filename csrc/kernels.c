@@ -22,8 +22,7 @@
 
 #ifdef __clang__
 #define FD_PRAGMA(x) _Pragma(#x)
-#define FD_TARGET(features) \
-    FD_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define FD_TARGET(features) FD_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define FD_TARGET_END FD_PRAGMA(clang attribute pop)
 #else
 #define FD_PRAGMA(x) _Pragma(#x)

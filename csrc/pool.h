@@ -436,7 +436,7 @@ FD_INLINE void FD(average_scatter_row)(const FD(pool) *pool, FD(place) *at, int6
 
 static void FD(avgpool_bwd_task)(void *arg, int64_t task, void *scratch) {
     const FD(pool) *pool = arg;
-    memset(scratch, 0, pool->scratch);
+    if (pool->spaced) memset(scratch, 0, pool->scratch);
     FD(pool_walk)(pool, task, scratch, 1, FD(average_scatter_row));
 }
 

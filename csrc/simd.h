@@ -146,7 +146,8 @@ static inline V vload_where(const T *p, I m) {
 #endif
 }
 
-/* a * b + c, rounded once where the instruction set has it (the build says -ffp-contract=off: nothing fuses unasked). */
+/* a * b + c, rounded once where the instruction set has it (the build says -ffp-contract=off: nothing fuses unasked).
+ */
 static inline V vfma(V a, V b, V c) {
 #if FD_ISA == FD_AVX512 && TBYTES == 4
     return (V)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);

@@ -25,21 +25,21 @@
 typedef struct {
     int64_t lattice, step, source; /* number of outputs, source steps an output, size of the source */
     int64_t taps, phases, base, span;
-    int64_t *tap, *edge;           /* number in the whole kernel and source coordinate at output 0, of each tap */
-    int64_t *phase_of, *shift;     /* of each tap: index into phase, position relative to the output's */
+    int64_t *tap, *edge;       /* number in the whole kernel and source coordinate at output 0, of each tap */
+    int64_t *phase_of, *shift; /* of each tap: index into phase, position relative to the output's */
     int64_t *phase;
 } FD(axis);
 
 typedef struct {
     const T *src;
     T *out;
-    const T *panels;                       /* for each group and panel of MR outputs: bias, then w as [c][tap][MR] */
+    const T *panels;                          /* for each group and panel of MR outputs: bias, then w as [c][tap][MR] */
     int64_t batch, groups, channels, outputs; /* channels and outputs are of one group */
     int64_t src_n, src_c, src_s[3], out_n, out_c, out_s[3]; /* strides */
     FD(axis) axis[3];
-    int64_t taps, rows, columns, row_bands, column_bands;   /* rows and columns of a band */
-    int64_t height, pitch, plane, channel;                  /* of scratch: rows, row pitch, phase, channel */
-    int64_t *offset;                                        /* of each tap, in a channel of scratch */
+    int64_t taps, rows, columns, row_bands, column_bands; /* rows and columns of a band */
+    int64_t height, pitch, plane, channel;                /* of scratch: rows, row pitch, phase, channel */
+    int64_t *offset;                                      /* of each tap, in a channel of scratch */
     int act, strict;
     int crops;  /* outside the source there is nothing, rather than a zero that takes part */
     int masked; /* crops, and a weight is not finite: its product with that nothing must not be NaN */
@@ -81,7 +81,8 @@ static void FD(plan_bands)(FD(tap_sum) *s, int64_t channels) {
     while (s->rows > 1 && planes * (s->rows + h->span) * (s->columns + w->span) > budget) s->rows = (s->rows + 1) / 2;
     while (s->columns > VL && planes * (s->rows + h->span) * (s->columns + w->span) > budget)
         s->columns = (s->columns / 2 + VL - 1) / VL * VL;
-    while (s->rows >= 16 && s->batch * s->groups * ((h->lattice + s->rows - 1) / s->rows) < 16) s->rows = (s->rows + 1) / 2;
+    while (s->rows >= 16 && s->batch * s->groups * ((h->lattice + s->rows - 1) / s->rows) < 16)
+        s->rows = (s->rows + 1) / 2;
     s->row_bands = (h->lattice + s->rows - 1) / s->rows;
     s->column_bands = (w->lattice + s->columns - 1) / s->columns;
     s->height = s->rows + h->span;
@@ -97,9 +98,7 @@ static void FD(plan_bands)(FD(tap_sum) *s, int64_t channels) {
 }
 
 /* Elements of scratch a band of `channels` channels takes; the last vector may read past the last row. */
-static int64_t FD(band_size)(const FD(tap_sum) *s, int64_t channels) {
-    return channels * s->channel + VL;
-}
+static int64_t FD(band_size)(const FD(tap_sum) *s, int64_t channels) { return channels * s->channel + VL; }
 
 /* row[i] = src[i * stride], i < n */
 static void FD(copy_row)(T *restrict row, const T *restrict src, int64_t stride, int64_t n) {
@@ -136,8 +135,9 @@ static void FD(copy_band)(T *scratch, const FD(tap_sum) *s, int64_t n, int64_t c
                             continue;
                         }
                         for (int64_t j = 0; j < low; j++) out[j] = 0;
-                        FD(copy_row)(out + low, image + z * s->src_s[0] + y * s->src_s[1] +
-                                     (shift + low * w->step) * s->src_s[2], w->step * s->src_s[2], high - low);
+                        FD(copy_row)(out + low,
+                                     image + z * s->src_s[0] + y * s->src_s[1] + (shift + low * w->step) * s->src_s[2],
+                                     w->step * s->src_s[2], high - low);
                         for (int64_t j = high; j < s->pitch; j++) out[j] = 0;
                     }
                 }
@@ -156,10 +156,10 @@ static void FD(tap_tile)(T *restrict tile, const T *restrict a, const T *const *
     for (int j = 0; j < NV; j++) columns[j] = b[j < vectors ? j : 0];
     const int64_t *const offset = s->offset, taps = s->taps, past = s->channels * s->channel;
     V acc[MR][NV];
-#define KERNEL(mr, nv)                                                                              \
-    for (int i = 0; i < mr; i++)                                                                    \
-        for (int j = 0; j < nv; j++) acc[i][j] = vset1(a[i]);                                       \
-    for (int64_t c = 0; c < past; c += s->channel)                                                  \
+#define KERNEL(mr, nv)                                                                                        \
+    for (int i = 0; i < mr; i++)                                                                              \
+        for (int j = 0; j < nv; j++) acc[i][j] = vset1(a[i]);                                                 \
+    for (int64_t c = 0; c < past; c += s->channel)                                                            \
         for (int64_t t = 0; t < taps; t++) FD(multiply_add)(acc, a += MR, 1, columns, c + offset[t], mr, nv); \
     FD(spill)(tile, acc, mr, nv)
     FD_WITH_TILE(KERNEL, rows, vectors);
@@ -267,7 +267,8 @@ static void FD(tap_sum_task)(void *arg, int64_t task, void *scratch) {
             else
                 FD(tap_tile)(tile, panel, sources, s, outputs, count);
             if (s->act != FD_LINEAR)
-                for (int i = 0; i < outputs; i++) FD(act_row)(tile + i * NR, tile + i * NR, count * VL, s->act, s->alpha);
+                for (int i = 0; i < outputs; i++)
+                    FD(act_row)(tile + i * NR, tile + i * NR, count * VL, s->act, s->alpha);
             FD(store_tile)(out, tile, s, &at, rows, columns, outputs, count);
         }
     }

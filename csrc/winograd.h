@@ -141,10 +141,10 @@ static void FD(winograd_tile)(T *restrict tile, const T *restrict a, const T *re
     const T *columns[NV];
     for (int j = 0; j < NV; j++) columns[j] = b + (j < vectors ? j : 0) * VL;
     V acc[MR][NV];
-#define KERNEL(mr, nv)                                                                                          \
-    FD(clear)(acc, mr, nv);                                                                                     \
-    for (int64_t c = 0; c < channels; c++) FD(multiply_add)(acc, a + c, channels, columns, c * outputs, mr, nv);        \
-    for (int i = 0; i < mr; i++)                                                                                \
+#define KERNEL(mr, nv)                                                                                           \
+    FD(clear)(acc, mr, nv);                                                                                      \
+    for (int64_t c = 0; c < channels; c++) FD(multiply_add)(acc, a + c, channels, columns, c * outputs, mr, nv); \
+    for (int i = 0; i < mr; i++)                                                                                 \
         for (int j = 0; j < nv; j++) vstore(tile + i * outputs + j * VL, acc[i][j])
     FD_WITH_TILE(KERNEL, rows, vectors);
 #undef KERNEL
@@ -162,8 +162,8 @@ static size_t FD(winograd_scratch)(const FD(winograd) *g) {
 }
 
 /* The lanes of patch (outputs) go to `outputs` images of the output at (row, column), as far as they reach. */
-static void FD(store_patch)(T *image, const T *patch, const FD(tap_sum) *s, int64_t outputs, int64_t row, int64_t column,
-                            int64_t height, int64_t width) {
+static void FD(store_patch)(T *image, const T *patch, const FD(tap_sum) *s, int64_t outputs, int64_t row,
+                            int64_t column, int64_t height, int64_t width) {
     const int64_t rows = s->axis[1].lattice - row < height ? s->axis[1].lattice - row : height;
     const int64_t columns = s->axis[2].lattice - column < width ? s->axis[2].lattice - column : width;
     const int64_t lanes = outputs < VL ? outputs : VL;
@@ -205,7 +205,8 @@ FD_INLINE void FD(transform_patch)(T *tiles, const T *patch, int64_t count, int6
     }
 }
 
-/* patch = A^T m A + bias for VL outputs of every tile; the sum of what is returned is 0 if and only if all is finite. */
+/* patch = A^T m A + bias for VL outputs of every tile; the sum of what is returned is 0 if and only if all is finite.
+ */
 FD_INLINE V FD(transform_products)(T *patch, const T *products, V bias, int64_t count, int64_t columns, int64_t pitch,
                                    int64_t outputs, int taps) {
     const int size = taps + 3;
@@ -246,18 +247,19 @@ static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
         FD(taps_of_phase)(taps, &row, h, phase / w->phases);
         FD(taps_of_phase)(taps, &column, w, phase % w->phases);
         const int64_t below = h->phase[phase / w->phases], beside = w->phase[phase % w->phases];
-        FD(image) image = {.channel = s->src_c, .size = {1, (h->source - below + h->step - 1) / h->step,
-                                                         (w->source - beside + w->step - 1) / w->step}};
+        FD(image) image = {
+            .channel = s->src_c,
+            .size = {1, (h->source - below + h->step - 1) / h->step, (w->source - beside + w->step - 1) / w->step}};
         image.stride[1] = s->src_s[1] * h->step;
         image.stride[2] = s->src_s[2] * w->step;
-        const T *first = s->src + n * s->src_n + g->group * s->channels * s->src_c + below * s->src_s[1] +
-                         beside * s->src_s[2];
+        const T *first =
+            s->src + n * s->src_n + g->group * s->channels * s->src_c + below * s->src_s[1] + beside * s->src_s[2];
         for (int64_t c = 0; c < g->block; c += VL) {
             T *to = tiles + phase * g->block + c;
             image.data = first + c * s->src_c;
             image.channels = s->channels - c;
-            FD(copy_patch)(patch, &image, VL, 0, 4 * first_row + h->base + row,
-                           4 * first_column + w->base + column, 4 * rows + g->taps - 1, 4 * columns + g->taps - 1);
+            FD(copy_patch)(patch, &image, VL, 0, 4 * first_row + h->base + row, 4 * first_column + w->base + column,
+                           4 * rows + g->taps - 1, 4 * columns + g->taps - 1);
             if (g->taps == 3)
                 FD(transform_patch)(to, patch, count, columns, pitch, g->channels, 3);
             else
@@ -269,17 +271,17 @@ static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
     for (int64_t e = 0; e < g->products; e++)
         for (int64_t o = 0; o < vectors; o += chunk)
             for (int64_t t = 0; t < count; t += MR)
-                FD(winograd_tile)(products + (e * pitch + t) * g->outputs + o * VL, tiles + (e * pitch + t) * g->channels,
-                                  g->weights + e * g->channels * g->outputs + o * VL, g->channels, g->outputs,
-                                  (int)(count - t < MR ? count - t : MR), (int)(vectors - o < chunk ? vectors - o : chunk));
+                FD(winograd_tile)(
+                    products + (e * pitch + t) * g->outputs + o * VL, tiles + (e * pitch + t) * g->channels,
+                    g->weights + e * g->channels * g->outputs + o * VL, g->channels, g->outputs,
+                    (int)(count - t < MR ? count - t : MR), (int)(vectors - o < chunk ? vectors - o : chunk));
 
     T *out = s->out + n * s->out_n + (g->group * s->outputs + g->first) * s->out_c;
     V check = {0};
     for (int64_t o = 0; o < g->outputs && g->first + o < s->outputs; o += VL) {
         const int64_t lanes = s->outputs - g->first - o < VL ? s->outputs - g->first - o : VL;
-        const V bias = g->v->bias == NULL
-                           ? (V){0}
-                           : vload_upto(g->v->bias + g->group * s->outputs + g->first + o, lanes);
+        const V bias =
+            g->v->bias == NULL ? (V){0} : vload_upto(g->v->bias + g->group * s->outputs + g->first + o, lanes);
         check += g->taps == 3 ? FD(transform_products)(patch, products + o, bias, count, columns, pitch, g->outputs, 3)
                               : FD(transform_products)(patch, products + o, bias, count, columns, pitch, g->outputs, 2);
         if (s->act != FD_LINEAR) FD(act_row)(patch, patch, count * 16 * VL, s->act, s->alpha);
