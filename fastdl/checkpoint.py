@@ -11,6 +11,7 @@ A file appears whole or not at all: it is written beside its place, flushed to t
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 _HEADER = "fastdl"  # the entry, or the metadata's key, that holds the architecture
 _VERSION = 1
+
+# What reading a damaged archive may end in. RuntimeError is zipfile's word for a flag it does not know.
+_DAMAGE = (ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def save_model(model: Sequential, path: str | PathLike[str]) -> None:
@@ -107,7 +111,7 @@ def load_model(
         header, weights = read(path)
         described = json.loads(header)
         version = described["version"]
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         raise ValueError(
             f"load_model: {path} is damaged, or not a model that fastdl saved ({error})"
         ) from error
@@ -152,8 +156,13 @@ def _write_npz(file: BinaryIO, header: str, weights: Mapping[str, Array]) -> Non
 
 
 def _read_npz(path: Path) -> tuple[str, dict[str, Array]]:
-    with np.load(path, allow_pickle=False) as entries:
-        arrays = dict(entries)
+    try:
+        with np.load(path, allow_pickle=False) as entries:
+            arrays = dict(entries)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise ValueError("an entry would lie before the beginning of the file") from error
     return arrays.pop(_HEADER).tobytes().decode(), arrays
 
 

@@ -107,15 +107,16 @@ class TestDamage:
                 load_model(path)
 
     def test_any_byte_turned(self, path: Path) -> None:
-        network().save(path)
+        model = Sequential([Input((1,)), Dense(1, name="only", seed=0)], name="small")
+        model.save(path)
         whole = path.read_bytes()
-        for position in range(0, len(whole), 97):
+        for position in range(0, len(whole), 3):
             damaged = bytearray(whole)
             damaged[position] ^= 0xFF
             path.write_bytes(damaged)
             # Without a checksum, as in safetensors, a changed weight is a weight; nothing else may come out.
             with contextlib.suppress(ValueError):
-                assert load_model(path).count_params() == network().count_params()
+                assert load_model(path).count_params() == 2
 
     def test_foreign(self, path: Path) -> None:
         path.write_bytes(b"GIF89a" + bytes(100))
