@@ -138,14 +138,6 @@ static uint64_t now_ns(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void pause_cpu(void) {
-#if defined(__x86_64__) || defined(_M_X64)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("isb");
-#endif
-}
-
 /* Ask the caller's check now and then. A signal handler that forks leaves the child without the workers' shares. */
 static int interrupted(void) {
     static _Thread_local uint64_t last_poll;
@@ -156,9 +148,9 @@ static int interrupted(void) {
     return check_interrupt() != 0 || forks != before;
 }
 
+/* Spin, and let others pass: the thread one waits for may be queued behind this one on a busy machine. */
 static void spin_until(atomic_int *value, int wanted, uint64_t ns) {
-    for (uint64_t start = now_ns(); atomic_load(value) != wanted && now_ns() - start < ns;)
-        for (int i = 0; i < 8; i++) pause_cpu();
+    for (uint64_t start = now_ns(); atomic_load(value) != wanted && now_ns() - start < ns;) sched_yield();
 }
 
 static int64_t share_start(const loop *l, int thread) { return thread * l->tasks / l->threads; }

@@ -39,6 +39,7 @@ static BOOL CALLBACK fd_call_once(INIT_ONCE *once, void *fn, void **context) {
 #define pthread_key_create(key, destroy) (*(key) = FlsAlloc(destroy))
 #define pthread_getspecific(key) FlsGetValue(key)
 #define pthread_setspecific(key, value) (!FlsSetValue(key, value))
+#define sched_yield() SwitchToThread()
 #define pthread_atfork(prepare, parent, child) ((void)(child))
 
 #endif
