@@ -58,7 +58,7 @@ FD_INLINE void FD(scale_row)(T *y, const T *a, int64_t n, V scale) {
     for (int64_t k = 0; k < n; k += VL) vstore_upto(y + k, vload_upto(a + k, n - k) * scale, n - k);
 }
 
-/* out, a and b are (outer, n, inner). A task is some rows where inner is 1, else the columns of up to COLUMNS vectors. */
+/* out, a and b are (outer, n, inner). A task is some rows where inner is 1, else up to COLUMNS vectors of columns. */
 typedef struct {
     T *out;
     const T *a, *b;
@@ -317,17 +317,17 @@ FD_INLINE V FD(vloss_bwd)(V p, V t, int kind, V param) {
     }
 
 static void FD(loss_row)(T *loss, const T *p, const T *t, int64_t n, int kind, T param) {
-#define ROW(kind)                       \
-    for (int64_t i = 0; i < n; i += VL) \
-    vstore_upto(loss + i, FD(vloss)(vload_upto(p + i, n - i), vload_upto(t + i, n - i), kind, vset1(param)), n - i)
+#define ROW(kind)                                             \
+    for (int64_t i = 0, left = n; i < n; i += VL, left -= VL) \
+        vstore_upto(loss + i, FD(vloss)(vload_upto(p + i, left), vload_upto(t + i, left), kind, vset1(param)), left)
     FD_WITH_LOSS(ROW, kind)
 #undef ROW
 }
 
 static void FD(loss_row_bwd)(T *dp, const T *p, const T *t, int64_t n, int kind, T param) {
-#define ROW(kind)                       \
-    for (int64_t i = 0; i < n; i += VL) \
-    vstore_upto(dp + i, FD(vloss_bwd)(vload_upto(p + i, n - i), vload_upto(t + i, n - i), kind, vset1(param)), n - i)
+#define ROW(kind)                                             \
+    for (int64_t i = 0, left = n; i < n; i += VL, left -= VL) \
+        vstore_upto(dp + i, FD(vloss_bwd)(vload_upto(p + i, left), vload_upto(t + i, left), kind, vset1(param)), left)
     FD_WITH_LOSS(ROW, kind)
 #undef ROW
 }

@@ -69,7 +69,7 @@ static int FD(fd_act_bwd)(void *dx, const void *dy, const void *saved, int64_t n
 
 /* Sums over axes 0 and 2 of (outer, channels, inner). A task takes a piece of outer and of inner for a tile of the
  * channels: 256 rows of 256 channels where inner is 1, else 4096 elements of 16 channels. Where inner is 1 and
- * channels are few, several rows are taken for one: `channels` counts them all, and the sums are added up at the end. */
+ * channels are few, several rows are taken for one: `channels` counts them all, and the tree adds up their sums. */
 typedef struct {
     T *partial; /* (pieces of outer, pieces of inner, channels) */
     const T *dy, *x;

@@ -62,7 +62,7 @@ static inline V FD(vscale)(V m, V k) {
 #elif FD_ISA == FD_AVX512
     return (V)_mm512_scalef_pd((__m512d)m, (__m512d)k);
 #else
-    /* 2^k may have no place among the normal numbers: two powers of half the size do, and only the last product rounds */
+    /* 2^k may not be a normal number: two powers of half the size are, and only the last product rounds */
     V half = vfma(k, VC(0.5), VC(ROUND));
     V rest = k - (half - VC(ROUND)) + VC(ROUND);
     V power_half = (V)(((U)half << MANTISSA) + (U)VC(1));
@@ -254,16 +254,17 @@ FD_INLINE V FD(vact_bwd)(V dy, V saved, int kind, V alpha) {
 static void FD(act_row)(T *y, const T *x, int64_t n, int kind, T alpha) {
 #define ROW(kind)                       \
     for (int64_t i = 0; i < n; i += VL) \
-    vstore_upto(y + i, FD(vact)(vload_upto(x + i, n - i), kind, vset1(alpha)), n - i)
+        vstore_upto(y + i, FD(vact)(vload_upto(x + i, n - i), kind, vset1(alpha)), n - i)
     FD_WITH_ACT(ROW, kind)
 #undef ROW
 }
 
 /* dx[i] = dy[i] * act'(x[i]), from saved[i]; see vact_bwd. */
 static void FD(act_row_bwd)(T *dx, const T *dy, const T *saved, int64_t n, int kind, T alpha) {
-#define ROW(kind)                       \
-    for (int64_t i = 0; i < n; i += VL) \
-    vstore_upto(dx + i, FD(vact_bwd)(vload_upto(dy + i, n - i), vload_upto(saved + i, n - i), kind, vset1(alpha)), n - i)
+#define ROW(kind)                                                                                                \
+    for (int64_t i = 0, left = n; i < n; i += VL, left -= VL)                                                    \
+        vstore_upto(dx + i, FD(vact_bwd)(vload_upto(dy + i, left), vload_upto(saved + i, left), kind, vset1(alpha)), \
+                    left)
     FD_WITH_ACT(ROW, kind)
 #undef ROW
 }
