@@ -152,7 +152,8 @@ def _fill(path: Path, model: Any, weights: Mapping[str, Array]) -> None:
 
 
 def _write_npz(file: BinaryIO, header: str, weights: Mapping[str, Array]) -> None:
-    np.savez(file, **{_HEADER: np.frombuffer(header.encode(), np.uint8)}, **weights)
+    entries: dict[str, Any] = {_HEADER: np.frombuffer(header.encode(), np.uint8), **weights}
+    np.savez(file, **entries)
 
 
 def _read_npz(path: Path) -> tuple[str, dict[str, Array]]:
