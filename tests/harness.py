@@ -17,11 +17,9 @@ A family's test file lists its operations and inherits the tests::
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -33,6 +31,7 @@ import pytest
 import fastdl
 import fastdl.functional as F
 from fastdl import backends
+from layouts import DRESSES, Subclass, guarded
 
 FAST_ENGINES = ["numpy"] if backends.native_error else ["numpy", "native"]
 ENGINES = ["naive", *FAST_ENGINES]
@@ -91,8 +90,11 @@ class Operation:
         The arguments whose first axis may have size zero.
     trusted : bool
         False where many outputs are zero or equal by nature, which leaves out the check for vacuous cases.
-    large : case or None
-        One that is large enough for several threads and several blocks; only the fast engines run it.
+    large : list of cases
+        Large enough for several threads and blocks and for Winograd; the naive engine skips them.
+    tiled : bool
+        Whether Winograd's algorithm may run at precision "default": the sixteen outputs of a tile share their
+        roundings, so the bound of one is the largest of all.
     refusals : list of (exception, pattern, call)
         Calls that must be refused, and words that the message must have.
     """
@@ -107,7 +109,8 @@ class Operation:
     given: Callable[[np.random.Generator, tuple[Any, ...]], dict[str, Any]] | None = None
     batched: tuple[str, ...] = ("x",)
     trusted: bool = True
-    large: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    large: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
+    tiled: bool = False
     refusals: list[tuple[type[Exception], str, Callable[[], object]]] = field(default_factory=list)
 
     def forward(self, *arguments: Any, **options: Any) -> tuple[Any, Any]:
@@ -126,8 +129,10 @@ def case(*shapes: tuple[int, ...] | None, **options: Any) -> tuple[tuple[Any, ..
 class Case:
     """A case with its numbers, its reference and its bound, each computed once."""
 
-    def __init__(self, operation: Operation, shapes: tuple[Any, ...], options: dict[str, Any]):
-        self.operation, self.shapes = operation, shapes
+    def __init__(
+        self, operation: Operation, shapes: tuple[Any, ...], options: dict[str, Any], judge: str = "naive"
+    ):
+        self.operation, self.shapes, self.judge = operation, shapes, judge
         sizes = "_".join("x".join(map(str, shape)) for shape in shapes if shape is not None)
         self.id = "-".join([operation.name, sizes, *(f"{key}={value}" for key, value in options.items())])
         rng = self.rng()
@@ -152,12 +157,12 @@ class Case:
         arguments: Arrays | None = None,
         dy: np.ndarray | None = None,
         dress: Callable[[np.ndarray], np.ndarray] = np.asarray,
-        threads: int = 0,
+        **settings: Any,
     ) -> Arrays:
         """Forward and backward: y, dx, dw ..., for arguments and a dy cast to `dtype` and dressed."""
         arguments = self.arguments if arguments is None else arguments
         cast = {name: dress(array.astype(dtype)) for name, array in arguments.items()}
-        with fastdl.use(backend=engine, threads=threads):
+        with fastdl.use(backend=engine, **settings):
             y, ctx = self.forward(cast, dtype)
             dy = self.dy(np.shape(y)) if dy is None else dy
             gradients = self.operation.backward(dress(dy.astype(dtype)), ctx)
@@ -176,7 +181,7 @@ class Case:
 
     @cached_property
     def reference(self) -> Arrays:
-        return self.run("naive")
+        return self.run(self.judge)
 
     @cached_property
     def integers(self) -> Arrays:
@@ -191,6 +196,19 @@ class Case:
     @cached_property
     def integer_dy(self) -> np.ndarray:
         return self.rng().integers(-3, 4, size=self.reference["y"].shape).astype(np.float64)
+
+    @cached_property
+    def poisoned(self) -> list[tuple[Arrays, np.ndarray, Arrays]]:
+        """Arguments and dy with one NaN, in each place there is, and what the naive engine makes of them."""
+        everything = {**self.arguments, "dy": self.dy(np.shape(self.reference["y"]))}
+        made = []
+        for name, array in everything.items():
+            for place in np.ndindex(array.shape):
+                changed = {**everything, name: array.copy()}
+                changed[name][place] = np.nan
+                dy = changed.pop("dy")
+                made.append((changed, dy, self.run("naive", arguments=changed, dy=dy)))
+        return made
 
     @cached_property
     def magnitude(self) -> Arrays:
@@ -242,73 +260,6 @@ def _option(value: Any, dtype: str) -> Any:
     return value.astype(dtype) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
 
 
-# ---- dresses: the same numbers, otherwise in memory
-
-
-class Subclass(np.ndarray):
-    """An array of a class of one's own."""
-
-
-def _sliced(x: np.ndarray) -> np.ndarray:
-    wide = np.full((*x.shape[:-1], 2 * x.shape[-1]), np.nan, x.dtype)
-    wide[..., ::2] = x
-    return wide[..., ::2]
-
-
-def _reversed(x: np.ndarray) -> np.ndarray:
-    return x[..., ::-1].copy()[..., ::-1]
-
-
-def _broadcast(x: np.ndarray) -> np.ndarray:
-    return np.broadcast_to(x[..., :1], x.shape)
-
-
-def _read_only(x: np.ndarray) -> np.ndarray:
-    x = x.copy()
-    x.flags.writeable = False
-    return x
-
-
-def _misaligned(x: np.ndarray) -> np.ndarray:
-    memory = np.empty(x.nbytes + 1, np.uint8)[1:]
-    memory[...] = np.frombuffer(x.tobytes(), np.uint8)
-    return memory.view(x.dtype).reshape(x.shape)
-
-
-def _byte_swapped(x: np.ndarray) -> np.ndarray:
-    return x.astype(x.dtype.newbyteorder())
-
-
-def _mapped(x: np.ndarray) -> np.ndarray:
-    return np.frombuffer(mmap.mmap(-1, max(x.nbytes, 1)), x.dtype, x.size).reshape(x.shape)
-
-
-DRESSES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "fortran": np.asfortranarray,
-    "sliced": _sliced,
-    "negative-stride": _reversed,
-    "broadcast": _broadcast,
-    "read-only": _read_only,
-    "misaligned": _misaligned,
-    "byte-swapped": _byte_swapped,
-    "subclass": lambda x: x.view(Subclass),
-}
-
-
-def guarded(x: np.ndarray, at_end: bool) -> np.ndarray:
-    """A copy of x that ends where an unreadable page begins, or begins where one ends."""
-    room = -(-max(x.nbytes, 1) // mmap.PAGESIZE) * mmap.PAGESIZE
-    memory = mmap.mmap(-1, room + 2 * mmap.PAGESIZE)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    for page in (address, address + mmap.PAGESIZE + room):
-        if ctypes.CDLL(None).mprotect(ctypes.c_void_p(page), ctypes.c_size_t(mmap.PAGESIZE), 0):
-            raise OSError("mprotect failed")
-    offset = mmap.PAGESIZE + (room - x.nbytes if at_end else 0)
-    copy = np.frombuffer(memory, x.dtype, x.size, offset).reshape(x.shape)
-    copy[...] = x
-    return copy
-
-
 # ---- the matrix
 
 
@@ -326,7 +277,7 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
         "small": smallest,
         "batch": [case for case in smallest if case.operation.batched],
         "trusted": [case for case in cases if case.operation.trusted],
-        "large": [Case(op, *op.large) for op in operations if op.large],
+        "large": [Case(op, *case, judge="numpy") for op in operations for case in op.large],
         "exact": [case for case in cases if case.operation.exact],
         "engine": FAST_ENGINES,
         "any_engine": ENGINES,
@@ -422,8 +373,7 @@ class Matrix:
 
     def test_nan_reaches_what_depends_on_it(self, small: Case, engine: str, dtype: str) -> None:
         """One NaN, in each place of each argument and of dy: as in the naive engine, no more and no less."""
-        for arguments, dy in _poisoned(small):
-            expected = small.run("naive", "float64", arguments, dy)
+        for arguments, dy, expected in small.poisoned:
             for name, came in small.run(engine, dtype, arguments, dy).items():
                 np.testing.assert_array_equal(np.isnan(came), np.isnan(expected[name]), err_msg=name)
 
@@ -442,18 +392,18 @@ class Matrix:
     def test_same_bits_again(self, case: Case, engine: str) -> None:
         assert_same_bits(case.run(engine, "float32"), case.run(engine, "float32"))
 
-    def test_large_case(self, large: Case, dtype: str) -> None:
-        """Blocks and threads: as the NumPy engine in float64, and the same bits for any number of threads."""
-        large.reference = large.run("numpy")  # the naive engine would take minutes
-        for engine in FAST_ENGINES:
-            one = large.run(engine, dtype, threads=1)
-            for name, reference in large.reference.items():
-                assert (np.abs(one[name] - reference) <= large.bound(name, dtype, reference)).all(), (
-                    engine,
-                    name,
-                )
-            for threads in (2, 3, 8) if engine == "native" else ():
-                assert_same_bits(large.run(engine, dtype, threads=threads), one)
+    @pytest.mark.parametrize("precision", ["default", "strict"])
+    def test_large_case(self, large: Case, engine: str, dtype: str, precision: str) -> None:
+        """As the NumPy engine in float64, and the same bits for any number of threads."""
+        one = large.run(engine, dtype, threads=1, precision=precision)
+        for name, reference in large.reference.items():
+            bound = large.bound(name, dtype, reference)
+            if large.operation.tiled and precision == "default":
+                bound = bound.max()
+            worst = np.max(np.abs(one[name] - reference) - bound)
+            assert worst <= 0, f"{name}: {worst} past the bound"
+        for threads in (2, 3, 8) if engine == "native" else ():
+            assert_same_bits(large.run(engine, dtype, threads=threads, precision=precision), one)
 
     @pytest.mark.skipif(sys.platform != "linux", reason="mprotect is called as Linux has it")
     @pytest.mark.parametrize("at_end", [False, True], ids=["starts-at-guard", "ends-at-guard"])
@@ -472,14 +422,3 @@ class Matrix:
         with pytest.raises(exception, match=pattern) as caught:
             call()
         assert str(caught.value).startswith(name)
-
-
-def _poisoned(case: Case) -> Iterator[tuple[Arrays, np.ndarray]]:
-    """Yield arguments and dy with a single NaN."""
-    dy = case.dy(np.shape(case.reference["y"]))
-    everything = {**case.arguments, "dy": dy}
-    for name, array in everything.items():
-        for place in np.ndindex(array.shape):
-            poisoned = {key: value.copy() for key, value in everything.items()}
-            poisoned[name][place] = np.nan
-            yield {key: poisoned[key] for key in case.arguments}, poisoned["dy"]

@@ -11,7 +11,8 @@ import pytest
 
 import fastdl
 from fastdl import backends, shapes
-from harness import FAST_ENGINES, guarded
+from harness import FAST_ENGINES
+from layouts import guarded
 
 MODULES = {"naive": "naive", "numpy": "numpy_", "native": "native"}
 

@@ -10,7 +10,7 @@ import pytest
 
 import fastdl
 import fastdl.functional as F
-from harness import ENGINES, TAILS, Matrix, Operation, case
+from harness import ENGINES, FAST_ENGINES, TAILS, Matrix, Operation, case
 
 X = np.ones((2, 4, 5, 5))
 W = np.ones((6, 4, 3, 3))
@@ -58,7 +58,7 @@ CONV_TRANSPOSE2D = [
 
 
 def row(name: str, cases: list[Any], **more: Any) -> Operation:
-    return Operation(name, cases, arguments=("x", "w", "b"), exact=True, **more)
+    return Operation(name, cases, arguments=("x", "w", "b"), exact=True, tiled=True, **more)
 
 
 class TestConv(Matrix):
@@ -80,7 +80,14 @@ class TestConv(Matrix):
         row(
             "conv2d",
             CONV2D,
-            large=case((9, 20, 33, 35), (36, 20, 3, 3), (36,), padding=1),
+            large=[
+                case((9, 20, 33, 35), (36, 20, 3, 3), (36,), padding=1),
+                case((5, 26, 25, 19), (3, 3, 19, 35), (35,), padding=1, layout="NHWC"),
+                case((3, 18, 33, 34), (40, 18, 4, 4), stride=2, padding=1),
+                case((2, 30, 31, 66), (3, 3, 33, 34), groups=2, layout="NHWC"),
+                case((4, 3, 40, 41), (24, 3, 7, 7), (24,), stride=2, padding=3),
+                case((2, 33, 29, 31), (33, 1, 3, 3), (33,), padding=1, groups=33),
+            ],
             refusals=[
                 (
                     ValueError,
@@ -138,7 +145,7 @@ class TestConvTranspose(Matrix):
         row(
             "conv_transpose2d",
             CONV_TRANSPOSE2D,
-            large=case((9, 20, 17, 19), (20, 12, 4, 4), (12,), stride=2, padding=1),
+            large=[case((9, 20, 17, 19), (20, 12, 4, 4), (12,), stride=2, padding=1)],
             refusals=[
                 (ValueError, r"x has 4 channels.*w expects 6", lambda: F.conv_transpose2d(X, W)),
                 (
@@ -174,7 +181,7 @@ class TestPatches(Matrix):
             ],
             exact=True,
             trusted=False,  # a patch repeats the cells of its neighbours
-            large=case((8, 8, 64, 64), size=3, padding=1),
+            large=[case((8, 8, 64, 64), size=3, padding=1)],
             refusals=[
                 (ValueError, "kernel reaches over", lambda: F.im2col(X, 6)),
                 (ValueError, "size must be at least 1", lambda: F.im2col(X, 0)),
@@ -349,6 +356,21 @@ def test_padding_is_a_frame_of_zeros(engine: str, layout: str, ndim: int) -> Non
         wide_dx, wide_dw, _ = backward(wide_y, wide_ctx)
     for came, expected in ((y, wide_y), (dx, wide_dx[inside]), (dw, wide_dw)):
         np.testing.assert_allclose(came, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("engine", FAST_ENGINES)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_one_bad_pixel_of_a_large_image(engine: str, value: float) -> None:
+    """Winograd's tiles would spread it over sixteen outputs and more."""
+    rng = np.random.default_rng(8)
+    x, w = rng.normal(size=(2, 16, 17, 18)).astype(np.float32), np.ones((16, 16, 3, 3), np.float32)
+    x[1, 5, 7, 9] = value
+    with fastdl.use(backend=engine):
+        y = F.conv2d(x, w, padding=1)
+    bad = np.zeros(y.shape, bool)
+    bad[1, :, 6:9, 8:11] = True
+    np.testing.assert_array_equal(np.isnan(y) if np.isnan(value) else np.isposinf(y), bad)
+    assert np.isfinite(y[~bad]).all()
 
 
 def test_no_input_channels_give_the_bias() -> None:

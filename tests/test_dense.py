@@ -22,7 +22,7 @@ class TestDense(Matrix):
             ],
             arguments=("x", "w", "b"),
             exact=True,
-            large=case((200, 300), (300, 150), (150,)),
+            large=[case((200, 300), (300, 150), (150,))],
             refusals=[
                 (
                     ValueError,

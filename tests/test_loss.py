@@ -54,7 +54,7 @@ def row(
         draw=draw,
         given=lambda rng, shapes: {"target": target(rng, shapes[0]).astype(np.float16).astype(np.float64)},
         batched=(),  # the target has the batch axis as well; see test_empty_batch below
-        large=case((64, 3001), reduction="none", **options),
+        large=[case((64, 3001), reduction="none", **options)],
         refusals=shaped_refusals(name),
         trusted=trusted,
     )
@@ -99,7 +99,7 @@ class TestCrossEntropy(Matrix):
             terms=ROUNDINGS + max(TAILS),
             given=given,
             batched=(),
-            large=case((64, 1001), reduction="none"),
+            large=[case((64, 1001), reduction="none")],
             refusals=refusals,
         )
         for given, refusals in (

@@ -27,7 +27,7 @@ def wide(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return x + np.copysign(0.125, x)
 
 
-def row(name: str, cases: list[Any] = CASES, large: Any = LARGE, **more: Any) -> Operation:
+def row(name: str, cases: list[Any] = CASES, large: Any = (LARGE,), **more: Any) -> Operation:
     return Operation(name, cases, kind="curve", terms=CURVE, draw=wide, large=large, **more)
 
 
@@ -89,7 +89,7 @@ class TestRows(Matrix):
                 draw=wide,
                 batched=(),  # the smallest case works along axis 0
                 trusted=name == "log_softmax",  # a softmax is mostly near 0
-                large=case((64, 1001)),
+                large=[case((64, 1001))],
                 refusals=[
                     (ValueError, "axis", lambda name=name: getattr(F, name)(np.ones((2, 3)), axis=2)),
                 ],
@@ -107,7 +107,7 @@ class TestRows(Matrix):
             arguments=("x", "alpha"),
             kind="curve",
             terms=2 * max(TAILS),
-            large=case((32, 40, 301), (40,)),
+            large=[case((32, 40, 301), (40,))],
             refusals=[
                 (ValueError, r"alpha must have shape \(3,\)", lambda: F.prelu(np.ones((2, 3)), np.ones(2))),
                 (ValueError, "axis", lambda: F.prelu(np.ones((2, 3)), np.ones(3), axis=5)),
@@ -121,7 +121,7 @@ class TestRows(Matrix):
             terms=2,
             given=lambda rng, shapes: {"rng": partial(np.random.default_rng, 7)},
             trusted=False,
-            large=case((64, 3001), rate=0.5),
+            large=[case((64, 3001), rate=0.5)],
             refusals=[
                 (
                     ValueError,

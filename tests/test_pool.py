@@ -85,7 +85,7 @@ def avg_row(name: str, cases: list[Any], **more: Any) -> Operation:
 class TestMaxPool(Matrix):
     operations = [
         max_row("max_pool1d", ONE),
-        max_row("max_pool2d", MAX2D, large=case((8, 16, 33, 41), size=3, stride=2, padding=1),
+        max_row("max_pool2d", MAX2D, large=[case((8, 16, 33, 41), size=3, stride=2, padding=1)],
                 refusals=windows_refused("max_pool2d")),
         max_row("max_pool3d", THREE),
         *(max_row(f"global_max_pool{ndim}d", cases) for ndim, cases in WHOLE.items()),
@@ -95,7 +95,7 @@ class TestMaxPool(Matrix):
 class TestAvgPool(Matrix):
     operations = [
         avg_row("avg_pool1d", ONE),
-        avg_row("avg_pool2d", AVG2D, large=case((8, 16, 33, 41), size=3, stride=2, padding=1),
+        avg_row("avg_pool2d", AVG2D, large=[case((8, 16, 33, 41), size=3, stride=2, padding=1)],
                 refusals=windows_refused("avg_pool2d")),
         avg_row("avg_pool2d", QUARTERS, exact=True),
         avg_row("avg_pool3d", THREE),
@@ -118,7 +118,7 @@ class TestUpsample(Matrix):
             ],
             exact=True,
             trusted=False,  # each pixel is repeated
-            large=case((8, 16, 20, 30), scale=3),
+            large=[case((8, 16, 20, 30), scale=3)],
             refusals=[
                 (ValueError, "scale must be at least 1; got 0", lambda: F.upsample2d(X, 0)),
                 (ValueError, "mode must be one of.*'cubic'", lambda: F.upsample2d(X, 2, "cubic")),
@@ -136,7 +136,7 @@ class TestUpsample(Matrix):
             ],
             trusted=False,
             terms=42,  # up to 6x6 outputs see one pixel, their weights have three roundings, each product one
-            large=case((8, 16, 20, 30), scale=3, mode="bilinear"),
+            large=[case((8, 16, 20, 30), scale=3, mode="bilinear")],
         ),
     ]
 
