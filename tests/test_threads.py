@@ -157,6 +157,7 @@ def test_children_of_a_fork_compute(parent):
     for _ in range(20):
         child = os.fork()
         if child == 0:
+            signal.alarm(20)  # one that waits for a worker for ever must not outlive the test
             os._exit(0 if works() and works(2) else 1)
         children.append(child)
     print(sum(os.waitpid(child, 0)[1] == 0 for child in children), works())
