@@ -9,7 +9,7 @@ static int FD(run_tap_sum)(FD(tap_sum) *s, FD(weights) *v, int threads) {
         if (rc != FD_OK || finite) return rc;
     }
     FD(plan_bands)(s, s->channels);
-    const int64_t panels = s->groups * ((s->outputs + MR - 1) / MR);
+    const int64_t panels = s->groups * (FD(ceil_div)(s->outputs, MR));
     const int64_t tasks = s->batch * s->groups * s->axis[0].lattice * s->row_bands * s->column_bands;
     const int64_t depth = 1 + s->channels * s->taps;
     const int64_t pixels = s->axis[0].lattice * s->axis[1].lattice * s->axis[2].lattice;
@@ -92,7 +92,7 @@ static int FD(fd_conv_dx)(void *dx, const void *dy, const void *w, const void *b
         int64_t empty = 0;
         for (int i = 0; i < 3; i++) {
             FD(axis) *axis = &s.axis[i];
-            axis->lattice = (p->in[i] - residue[i] + p->stride[i] - 1) / p->stride[i];
+            axis->lattice = FD(ceil_div)(p->in[i] - residue[i], p->stride[i]);
             axis->step = 1;
             axis->source = p->out[i];
             axis->taps = 0;

@@ -56,7 +56,7 @@ static void FD(dw_tile)(T *restrict sum, int64_t pitch, const T *restrict a, con
 
 /* Elements of the three parts of a task's scratch: sums, patches, panels. */
 static void FD(dw_scratch)(int64_t part[3], const FD(dw) *g) {
-    const int64_t outputs = (g->output_block + MR - 1) / MR * MR;
+    const int64_t outputs = FD(whole)(g->output_block, MR);
     part[0] = g->taps * outputs * g->vectors * VL;
     part[1] = g->patches * g->height * g->width * g->lanes + NR; /* the last vectors may read past the last pixel */
     part[2] = outputs * g->rows * g->p->out[2];
@@ -85,7 +85,7 @@ static void FD(copy_panels)(T *panels, const FD(dw) *g, int64_t n, int64_t outpu
     for (int64_t o = 0; o < outputs; o += MR)
         for (int64_t r = 0; r < rows; r++, panels += columns * MR)
             FD(pack)(panels, dy + o * g->dy_output + r * g->dy_stride[1], g->dy_output, g->dy_stride[2],
-                     outputs - o < MR ? outputs - o : MR, columns, MR);
+                     FD(least)(outputs - o, MR), columns, MR);
 }
 
 static void FD(dw_task)(void *arg, int64_t task, void *scratch) {
@@ -93,15 +93,15 @@ static void FD(dw_task)(void *arg, int64_t task, void *scratch) {
     const fd_conv *p = g->p;
     const int64_t first_c = task % g->channel_blocks * g->channel_block, b = task / g->channel_blocks;
     const int64_t first_o = b % g->output_blocks * g->output_block, group = b / g->output_blocks;
-    const int64_t channels = g->channels - first_c < g->channel_block ? g->channels - first_c : g->channel_block;
-    const int64_t outputs = g->outputs - first_o < g->output_block ? g->outputs - first_o : g->output_block;
+    const int64_t channels = FD(least)(g->channels - first_c, g->channel_block);
+    const int64_t outputs = FD(least)(g->outputs - first_o, g->output_block);
     /* A block of fewer channels, the last one, lies less far apart where it is tight. */
     FD(dw) t = *g;
     if (g->tight) t.lanes = channels;
     const int64_t in_vectors = g->tight ? p->kernel[2] * channels : channels;
-    const int64_t vectors = (in_vectors + VL - 1) / VL, chunks = (vectors + NV - 1) / NV;
-    const int64_t chunk = (vectors + chunks - 1) / chunks, pitch = vectors * VL, patch = t.height * t.width * t.lanes;
-    const int64_t rows_of_tap = (outputs + MR - 1) / MR * MR;
+    const int64_t vectors = FD(ceil_div)(in_vectors, VL), chunks = FD(ceil_div)(vectors, NV);
+    const int64_t chunk = FD(ceil_div)(vectors, chunks), pitch = vectors * VL, patch = t.height * t.width * t.lanes;
+    const int64_t rows_of_tap = FD(whole)(outputs, MR);
     int64_t part[3];
     FD(dw_scratch)(part, g);
     T *sums = scratch, *patches = sums + part[0], *panels = patches + part[1];
@@ -109,8 +109,8 @@ static void FD(dw_task)(void *arg, int64_t task, void *scratch) {
 
     for (int64_t n = 0; n < p->batch; n++)
         for (int64_t depth = 0; depth < p->out[0]; depth++)
-            for (int64_t row = 0; row < p->out[1]; row += g->rows) {
-                const int64_t rows = p->out[1] - row < g->rows ? p->out[1] - row : g->rows;
+            for (int64_t row = 0; row < p->out[1] && !fd_stopped(); row += g->rows) {
+                const int64_t rows = FD(least)(p->out[1] - row, g->rows);
                 FD(copy_patches)(patches, &t, n, group * g->channels + first_c, channels, depth, row);
                 FD(copy_panels)(panels, &t, n, group * g->outputs + first_o, outputs, depth, row, rows);
                 for (int64_t o = 0; o < outputs; o += MR)
@@ -120,14 +120,14 @@ static void FD(dw_task)(void *arg, int64_t task, void *scratch) {
                             const int64_t i = tap / columns % p->kernel[1], d = tap / columns / p->kernel[1];
                             const int64_t offset =
                                 d * patch + (i * p->dilation[1] * t.width + j * p->dilation[2]) * t.lanes;
-                            const int count = (int)(vectors - v < chunk ? vectors - v : chunk);
+                            const int count = (int)FD(least)(vectors - v, chunk);
                             const T *columns_of[NV] = {0};
                             for (int k = 0; k < count; k++)
                                 columns_of[k] = patches + offset + (v + k) * (g->tight ? VL : patch * p->kernel[0]);
                             FD(dw_tile)(sums + (tap * rows_of_tap + o) * pitch + v * VL, pitch,
                                         panels + o * rows * p->out[2], columns_of, rows, p->out[2],
                                         p->stride[1] * t.width * t.lanes, p->stride[2] * t.lanes,
-                                        (int)(outputs - o < MR ? outputs - o : MR), count);
+                                        (int)FD(least)(outputs - o, MR), count);
                         }
             }
 
@@ -148,13 +148,13 @@ static void FD(plan_dw)(FD(dw) *g) {
     int64_t part[3];
     g->tight = g->channels % VL != 0 && p->dilation[2] == 1;
     g->taps = g->tight ? kernel[0] * kernel[1] : kernel[0] * kernel[1] * kernel[2];
-    g->output_block = g->outputs < DW_OUTPUTS ? g->outputs : DW_OUTPUTS;
-    g->channel_block = g->channels < DW_CHANNELS ? g->channels : DW_CHANNELS;
+    g->output_block = FD(least)(g->outputs, DW_OUTPUTS);
+    g->channel_block = FD(least)(g->channels, DW_CHANNELS);
     g->width = (p->out[2] - 1) * p->stride[2] + (kernel[2] - 1) * p->dilation[2] + 1;
     g->rows = p->out[1];
     for (;;) {
-        g->output_blocks = (g->outputs + g->output_block - 1) / g->output_block;
-        g->channel_blocks = (g->channels + g->channel_block - 1) / g->channel_block;
+        g->output_blocks = FD(ceil_div)(g->outputs, g->output_block);
+        g->channel_blocks = FD(ceil_div)(g->channels, g->channel_block);
         g->lanes = g->tight ? g->channel_block : VL;
         g->vectors = ((g->tight ? kernel[2] : 1) * g->channel_block + VL - 1) / VL;
         g->patches = kernel[0] * (g->tight ? 1 : g->vectors);
@@ -162,9 +162,9 @@ static void FD(plan_dw)(FD(dw) *g) {
         FD(dw_scratch)(part, g);
         const int large = part[0] * TBYTES > DW_SUM_BYTES;
         if (g->output_block > MR && (large || p->groups * g->output_blocks * g->channel_blocks < 4))
-            g->output_block = (g->output_block / 2 + MR - 1) / MR * MR;
+            g->output_block = FD(whole)(g->output_block / 2, MR);
         else if (large && g->channel_block > VL)
-            g->channel_block = (g->channel_block / 2 + VL - 1) / VL * VL;
+            g->channel_block = FD(whole)(g->channel_block / 2, VL);
         else if (g->rows > 1 && (part[1] + part[2]) * TBYTES > DW_BAND_BYTES)
             g->rows = (g->rows + 1) / 2;
         else

@@ -117,7 +117,7 @@ typedef struct {
     int (*loss_fwd)(void *loss, const void *pred, const void *target, int64_t n, int kind, double param, int threads);
     int (*loss_bwd)(void *dpred, const void *pred, const void *target, int64_t n, int kind, double param, int threads);
 
-    /* update.h; hyper as in backends/naive.py: update */
+    /* update.h; hyper in the order of step_vector there */
     int (*update)(void *p, const void *g, void *const *slots, int64_t n, int kind, const double *hyper, int threads);
 } fd_kernels;
 
@@ -134,11 +134,16 @@ typedef void (*fd_task)(void *arg, int64_t task, void *scratch);
  * range [t*tasks/T, (t+1)*tasks/T). Nested or concurrent calls run on their caller alone. */
 int fd_parallel(fd_task fn, void *arg, int64_t tasks, size_t scratch, int threads);
 
+/* Whether the loop is to end early. For tasks that take long: they return then, and their results are not looked at. */
+int fd_stopped(void);
+
 /* As many of `threads` as `work` (about one unit a simple vector operation) pays for: 1 below the threshold. */
 int fd_threads_for(int64_t work, int threads);
 
-int fd_get_num_threads(void);         /* the number used when a call passes threads = 0 */
-void fd_set_num_threads(int threads); /* 0: back to FASTDL_NUM_THREADS, or else what cgroup and affinity allow */
+int fd_get_num_threads(void); /* the number used when a call passes threads = 0 */
+/* At most so many from here on, whatever a call asks for; 0: back to FASTDL_NUM_THREADS, or else what cgroup and
+ * affinity allow. */
+void fd_set_num_threads(int threads);
 
 /* Called by the thread that runs fd_parallel, about every 50 ms; a non-zero answer ends the loop early. */
 void fd_set_interrupt_check(int (*check)(void));

@@ -29,8 +29,6 @@
 #define MC (32 * MR)       /* rows, and */
 #define NC (8 * NR)        /* columns, whose panels are packed at a time: 1 MB together at most */
 
-#define FD_INLINE static inline __attribute__((always_inline))
-
 /* acc[i][j] += a[i * pitch] * b[j][offset ...] for i < mr, j < nv: one step of k. */
 FD_INLINE void FD(multiply_add)(V acc[MR][NV], const T *a, int64_t pitch, const T *const b[NV], int64_t offset, int mr,
                                 int nv) {
@@ -124,7 +122,7 @@ static void FD(pack)(T *restrict panel, const T *restrict src, int64_t rs, int64
         return;
     }
     for (int64_t first = 0; first < width; first += VL) {
-        const int64_t lanes = width - first < VL ? width - first : VL;
+        const int64_t lanes = FD(least)(width - first, VL);
         int64_t p = 0;
         for (; cs == 1 && p + VL <= k; p += VL) {
             V square[VL];
@@ -166,13 +164,13 @@ static void FD(gemm_pack_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     const FD(gemm_block) *g = arg;
     if (task < g->row_panels) {
-        const int64_t row = task * MR, rows = g->rows - row < MR ? g->rows - row : MR;
+        const int64_t row = task * MR, rows = FD(least)(g->rows - row, MR);
         if (!g->pack_a && rows == MR) return;
         FD(pack)(g->a_panels + row * g->steps, g->a + (g->row + row) * g->a_rs + g->step * g->a_cs, g->a_rs, g->a_cs,
                  rows, g->steps, MR);
     } else {
         const int64_t column = (task - g->row_panels) * NR;
-        const int64_t columns = g->columns - column < NR ? g->columns - column : NR;
+        const int64_t columns = FD(least)(g->columns - column, NR);
         if (!g->pack_b && columns == NR) return;
         FD(pack)(g->b_panels + column * g->steps, g->b + g->step * g->b_rs + (g->column + column) * g->b_cs, g->b_cs,
                  g->b_rs, columns, g->steps, NR);
@@ -182,19 +180,19 @@ static void FD(gemm_pack_task)(void *arg, int64_t task, void *scratch) {
 static void FD(gemm_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     const FD(gemm_block) *g = arg;
-    const int64_t chunks = (g->row_panels + g->chunk - 1) / g->chunk;
+    const int64_t chunks = FD(ceil_div)(g->row_panels, g->chunk);
     const int64_t column = task / chunks * NR, first = task % chunks * g->chunk;
-    const int64_t columns = g->columns - column < NR ? g->columns - column : NR;
-    const int64_t past = first + g->chunk < g->row_panels ? first + g->chunk : g->row_panels;
+    const int64_t columns = FD(least)(g->columns - column, NR);
+    const int64_t past = FD(least)(first + g->chunk, g->row_panels);
     const int b_lies = !g->pack_b && columns == NR;
     const T *b = b_lies ? g->b + g->step * g->b_rs + g->column + column : g->b_panels + column * g->steps;
     T tile[MR * NR] __attribute__((aligned(64)));
     for (int64_t panel = first; panel < past; panel++) {
-        const int64_t rows = g->rows - panel * MR < MR ? g->rows - panel * MR : MR;
+        const int64_t rows = FD(least)(g->rows - panel * MR, MR);
         const int a_lies = !g->pack_a && rows == MR;
         const T *a = a_lies ? g->a + (g->row + panel * MR) * g->a_rs + g->step : g->a_panels + panel * MR * g->steps;
         FD(gemm_tile)(tile, a, a_lies ? g->a_rs : 1, a_lies ? 1 : MR, b, b_lies ? g->b_rs : NR, g->steps, (int)rows,
-                      (int)((columns + VL - 1) / VL));
+                      (int)FD(ceil_div)(columns, VL));
         for (int64_t i = 0; i < rows; i++) {
             T *c = g->c + (g->row + panel * MR + i) * g->n + g->column + column;
             const T *row = tile + i * NR;
@@ -210,7 +208,7 @@ static void FD(gemm_task)(void *arg, int64_t task, void *scratch) {
 /* Few enough row panels a task that 16 tasks exist, where the block is large enough for that. */
 static int64_t FD(gemm_chunk)(int64_t row_panels, int64_t column_panels) {
     int64_t chunk = row_panels;
-    while (chunk > 1 && (row_panels + chunk - 1) / chunk * column_panels < 16) chunk = (chunk + 1) / 2;
+    while (chunk > 1 && FD(ceil_div)(row_panels, chunk) * column_panels < 16) chunk = (chunk + 1) / 2;
     return chunk;
 }
 
@@ -230,8 +228,8 @@ static int FD(fd_gemm)(void *c, const void *a, const void *b, const void *bias, 
     g.b_cs = trans_b ? k : 1;
     g.pack_a = trans_a;
     g.pack_b = trans_b || m > MR;
-    const int64_t blocks = k == 0 ? 1 : (k + KC - 1) / KC, kc = (k + blocks - 1) / blocks;
-    const int64_t mc = m < MC ? (m + MR - 1) / MR * MR : MC, nc = n < NC ? (n + NR - 1) / NR * NR : NC;
+    const int64_t blocks = k == 0 ? 1 : FD(ceil_div)(k, KC), kc = FD(ceil_div)(k, blocks);
+    const int64_t mc = m < MC ? FD(whole)(m, MR) : MC, nc = n < NC ? FD(whole)(n, NR) : NC;
     threads = fd_threads_for(m * n / VL * k, threads);
     T *panels = fd_alloc((size_t)((mc + nc) * kc + 1) * sizeof(T));
     if (panels == NULL) return FD_NOMEM;
@@ -240,21 +238,21 @@ static int FD(fd_gemm)(void *c, const void *a, const void *b, const void *bias, 
 
     int rc = FD_OK;
     for (g.column = 0; g.column < n && rc == FD_OK; g.column += nc) {
-        g.columns = n - g.column < nc ? n - g.column : nc;
-        g.column_panels = (g.columns + NR - 1) / NR;
+        g.columns = FD(least)(n - g.column, nc);
+        g.column_panels = FD(ceil_div)(g.columns, NR);
         for (int64_t block = 0; block < blocks && rc == FD_OK; block++) {
             g.step = block * kc;
-            g.steps = k - g.step < kc ? k - g.step : kc;
+            g.steps = FD(least)(k - g.step, kc);
             g.first = block == 0;
             g.last = block == blocks - 1;
             for (g.row = 0; g.row < m && rc == FD_OK; g.row += mc) {
-                g.rows = m - g.row < mc ? m - g.row : mc;
-                g.row_panels = (g.rows + MR - 1) / MR;
+                g.rows = FD(least)(m - g.row, mc);
+                g.row_panels = FD(ceil_div)(g.rows, MR);
                 g.chunk = FD(gemm_chunk)(g.row_panels, g.column_panels);
                 const int64_t b_panels = g.row > 0 ? 0 : g.column_panels;
                 rc = fd_parallel(FD(gemm_pack_task), &g, g.row_panels + b_panels, 0, threads);
                 if (rc != FD_OK) break;
-                const int64_t tasks = (g.row_panels + g.chunk - 1) / g.chunk * g.column_panels;
+                const int64_t tasks = FD(ceil_div)(g.row_panels, g.chunk) * g.column_panels;
                 rc = fd_parallel(FD(gemm_task), &g, tasks, 0, threads);
             }
         }

@@ -61,7 +61,7 @@ FD_TARGET("avx2,fma")
 #undef FD_ISA
 FD_TARGET_END
 
-FD_TARGET("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,prefer-vector-width=512")
+FD_TARGET("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
 #define FD_ISA 2
 #define FD_TYPE FD_TYPE_F32
 #include "bodies.h"

@@ -1,6 +1,8 @@
 /* loss.h: softmax, softmax with cross-entropy, and the losses of one prediction against one target. */
 
-#define BLOCK (64 * VL) /* elements that one accumulator takes before it goes to the total: rounding grows by blocks */
+#define BLOCK                                                                                              \
+    (64 * VL) /* elements that one accumulator takes before it goes to the total: rounding grows by blocks \
+               */
 
 /* ---- softmax ------------------------------------------------------------------------------------------------ */
 
@@ -305,21 +307,21 @@ FD_INLINE V FD(vloss_bwd)(V p, V t, int kind, V param) {
 }
 
 /* row(kind) with the kind a constant. */
-#define FD_WITH_LOSS(row, kind)                                                             \
-    switch (kind) {                                                                         \
-    case FD_SQUARED: row(FD_SQUARED); break;                                                \
-    case FD_ABSOLUTE: row(FD_ABSOLUTE); break;                                              \
-    case FD_HUBER: row(FD_HUBER); break;                                                    \
-    case FD_HINGE: row(FD_HINGE); break;                                                    \
-    case FD_BINARY_CROSS_ENTROPY: row(FD_BINARY_CROSS_ENTROPY); break;                      \
-    case FD_BINARY_CROSS_ENTROPY_LOGITS: row(FD_BINARY_CROSS_ENTROPY_LOGITS); break;        \
-    default: row(FD_KL_DIVERGENCE);                                                         \
+#define FD_WITH_LOSS(row, kind)                                                      \
+    switch (kind) {                                                                  \
+    case FD_SQUARED: row(FD_SQUARED); break;                                         \
+    case FD_ABSOLUTE: row(FD_ABSOLUTE); break;                                       \
+    case FD_HUBER: row(FD_HUBER); break;                                             \
+    case FD_HINGE: row(FD_HINGE); break;                                             \
+    case FD_BINARY_CROSS_ENTROPY: row(FD_BINARY_CROSS_ENTROPY); break;               \
+    case FD_BINARY_CROSS_ENTROPY_LOGITS: row(FD_BINARY_CROSS_ENTROPY_LOGITS); break; \
+    default: row(FD_KL_DIVERGENCE);                                                  \
     }
 
 static void FD(loss_row)(T *loss, const T *p, const T *t, int64_t n, int kind, T param) {
 #define ROW(kind)                                             \
     for (int64_t i = 0, left = n; i < n; i += VL, left -= VL) \
-        vstore_upto(loss + i, FD(vloss)(vload_upto(p + i, left), vload_upto(t + i, left), kind, vset1(param)), left)
+    vstore_upto(loss + i, FD(vloss)(vload_upto(p + i, left), vload_upto(t + i, left), kind, vset1(param)), left)
     FD_WITH_LOSS(ROW, kind)
 #undef ROW
 }
@@ -327,7 +329,7 @@ static void FD(loss_row)(T *loss, const T *p, const T *t, int64_t n, int kind, T
 static void FD(loss_row_bwd)(T *dp, const T *p, const T *t, int64_t n, int kind, T param) {
 #define ROW(kind)                                             \
     for (int64_t i = 0, left = n; i < n; i += VL, left -= VL) \
-        vstore_upto(dp + i, FD(vloss_bwd)(vload_upto(p + i, left), vload_upto(t + i, left), kind, vset1(param)), left)
+    vstore_upto(dp + i, FD(vloss_bwd)(vload_upto(p + i, left), vload_upto(t + i, left), kind, vset1(param)), left)
     FD_WITH_LOSS(ROW, kind)
 #undef ROW
 }

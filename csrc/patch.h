@@ -14,8 +14,8 @@ typedef struct {
 static void FD(copy_patch)(T *patch, const FD(image) *image, int64_t lanes, int64_t depth, int64_t row, int64_t column,
                            int64_t height, int64_t width) {
     const int64_t *size = image->size, *stride = image->stride;
-    const int64_t channels = image->channels < lanes ? image->channels : lanes;
-    int64_t low = column < 0 ? -column : 0, high = size[2] - column < width ? size[2] - column : width;
+    const int64_t channels = FD(least)(image->channels, lanes);
+    int64_t low = column < 0 ? -column : 0, high = FD(least)(size[2] - column, width);
     low = low > width ? width : low;
     high = high < low ? low : high;
     for (int64_t i = 0; i < height; i++, patch += width * lanes) {
@@ -37,7 +37,7 @@ static void FD(copy_patch)(T *patch, const FD(image) *image, int64_t lanes, int6
         } else {
             for (int64_t j = low; j < high; j += count) {
                 V square[VL];
-                count = high - j < VL ? high - j : VL;
+                count = FD(least)(high - j, VL);
                 const T *pixel = from + j * stride[2];
                 for (int64_t c = 0; c < VL; c++)
                     square[c] = c < channels ? vload_step(pixel + c * image->channel, stride[2], count) : (V){0};

@@ -50,9 +50,6 @@ typedef void FD(pool_row)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_
 
 /* ---- the walk ------------------------------------------------------------------------------------------------- */
 
-FD_INLINE int64_t FD(least)(int64_t a, int64_t b) { return a < b ? a : b; }
-FD_INLINE int64_t FD(most)(int64_t a, int64_t b) { return a > b ? a : b; }
-
 FD_INLINE void FD(pool_clip)(FD(place) *at, const fd_pool *p, int axis, int64_t out) {
     const int64_t corner = out * p->stride[axis] - p->pad_before[axis], size = p->size[axis];
     const int64_t real = p->in[axis] - corner;
@@ -267,8 +264,7 @@ static void FD(max_window)(const FD(pool) *pool, const FD(place) *at, int64_t y,
     FD(index_store)(pool, y, winner, 1);
 }
 
-FD_INLINE void FD(max_block)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,
-                             int64_t lane) {
+FD_INLINE void FD(max_block)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n, int64_t lane) {
     if (pool->along_window)
         FD(max_window)(pool, at, y, x);
     else

@@ -229,8 +229,7 @@ static int FD(prelu_run)(T *out, const T *value, const T *x, const T *slope, int
     const int64_t n = outer * channels * inner;
     if (n == 0) return FD_OK;
     p.share = FD(most)(1, CHUNK / p.length);
-    return fd_parallel(FD(prelu_task), &p, FD(pieces)(p.runs, p.share), 0,
-                       fd_threads_for(n / VL * COPY_WORK, threads));
+    return fd_parallel(FD(prelu_task), &p, FD(pieces)(p.runs, p.share), 0, fd_threads_for(n / VL * COPY_WORK, threads));
 }
 
 /* computes  y = slope[c] * x where x <= 0, else x

@@ -82,6 +82,11 @@ typedef T VU __attribute__((vector_size(VBYTES), aligned(TBYTES), may_alias));
 #define vload_step FD(vload_step)
 #define vstore_step FD(vstore_step)
 
+FD_INLINE int64_t FD(least)(int64_t a, int64_t b) { return a < b ? a : b; }
+FD_INLINE int64_t FD(most)(int64_t a, int64_t b) { return a > b ? a : b; }
+FD_INLINE int64_t FD(ceil_div)(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); } /* b > 0 */
+FD_INLINE int64_t FD(whole)(int64_t a, int64_t unit) { return FD(ceil_div)(a, unit) * unit; } /* in whole units */
+
 static inline V vload(const T *p) { return *(const VU *)p; }
 
 static inline void vstore(T *p, V v) { *(VU *)p = v; }

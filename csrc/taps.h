@@ -67,7 +67,7 @@ static void FD(axis_taps)(FD(axis) *axis) {
 
 /* Vectors of one row, each beginning at a multiple of VL, or of the whole band run together: the fewer win. */
 static int64_t FD(lane_pitch)(const FD(tap_sum) *s, int64_t rows, int64_t columns) {
-    const int64_t by_row = (columns + VL - 1) / VL * VL, flat = ((rows - 1) * s->pitch + columns + VL - 1) / VL * VL;
+    const int64_t by_row = FD(whole)(columns, VL), flat = FD(whole)((rows - 1) * s->pitch + columns, VL);
     return flat < rows * by_row ? s->pitch : by_row;
 }
 
@@ -80,11 +80,10 @@ static void FD(plan_bands)(FD(tap_sum) *s, int64_t channels) {
     s->columns = w->lattice;
     while (s->rows > 1 && planes * (s->rows + h->span) * (s->columns + w->span) > budget) s->rows = (s->rows + 1) / 2;
     while (s->columns > VL && planes * (s->rows + h->span) * (s->columns + w->span) > budget)
-        s->columns = (s->columns / 2 + VL - 1) / VL * VL;
-    while (s->rows >= 16 && s->batch * s->groups * ((h->lattice + s->rows - 1) / s->rows) < 16)
-        s->rows = (s->rows + 1) / 2;
-    s->row_bands = (h->lattice + s->rows - 1) / s->rows;
-    s->column_bands = (w->lattice + s->columns - 1) / s->columns;
+        s->columns = FD(whole)(s->columns / 2, VL);
+    while (s->rows >= 16 && s->batch * s->groups * FD(ceil_div)(h->lattice, s->rows) < 16) s->rows = (s->rows + 1) / 2;
+    s->row_bands = FD(ceil_div)(h->lattice, s->rows);
+    s->column_bands = FD(ceil_div)(w->lattice, s->columns);
     s->height = s->rows + h->span;
     s->pitch = s->columns + w->span;
     s->plane = s->height * s->pitch;
@@ -106,8 +105,6 @@ static void FD(copy_row)(T *restrict row, const T *restrict src, int64_t stride,
     for (; i + VL <= n; i += VL) vstore(row + i, vload_step(src + i * stride, stride, VL));
     if (i < n) vstore_tail(row + i, vload_step(src + i * stride, stride, n - i), n - i);
 }
-
-static int64_t FD(ceil_div)(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
 
 /* computes  scratch = the band of image n, group g, channels first .. first + channels - 1, lattice depth `depth`,
  *           rows row .. row + s->rows - 1, columns column .. column + s->columns - 1, zero outside the source
@@ -190,9 +187,9 @@ typedef struct {
 
 /* The next run of lanes of one row, at most `lanes` long; *valid of them are outputs. */
 static int64_t FD(next_run)(FD(cursor) *at, int64_t lanes, int64_t columns, int64_t *valid) {
-    const int64_t left = at->pitch - at->column, run = lanes < left ? lanes : left;
+    const int64_t left = at->pitch - at->column, run = FD(least)(lanes, left);
     const int64_t inside = columns - at->column;
-    *valid = inside < 0 ? 0 : inside < run ? inside : run;
+    *valid = inside < 0 ? 0 : FD(least)(inside, run);
     at->column += run;
     if (at->column == at->pitch) {
         at->column = 0;
@@ -234,7 +231,7 @@ static void FD(tap_sum_task)(void *arg, int64_t task, void *scratch) {
     const int64_t columns = s->axis[2].lattice - column < s->columns ? s->axis[2].lattice - column : s->columns;
     const int64_t pitch = FD(lane_pitch)(s, rows, columns), flat = pitch == s->pitch;
     const int64_t lanes = flat ? (rows - 1) * pitch + columns : rows * pitch;
-    const int64_t vectors = (lanes + VL - 1) / VL, panels = (s->outputs + MR - 1) / MR;
+    const int64_t vectors = FD(ceil_div)(lanes, VL), panels = FD(ceil_div)(s->outputs, MR);
     const int64_t depth_of_panel = (1 + s->channels * s->taps) * MR;
     const T *panel = s->panels + group * panels * depth_of_panel;
     T *out = s->out + n * s->out_n + group * s->outputs * s->out_c + depth * s->out_s[0] + row * s->out_s[1] +
@@ -250,11 +247,12 @@ static void FD(tap_sum_task)(void *arg, int64_t task, void *scratch) {
         ones.src_n = ones.src_c = ones.src_s[0] = ones.src_s[1] = ones.src_s[2] = 0;
         FD(copy_band)((T *)scratch + FD(band_size)(s, s->channels), &ones, 0, 0, 1, depth, row, column);
     }
-    for (int64_t first = 0; first < s->outputs; first += MR, panel += depth_of_panel, out += MR * s->out_c) {
-        const int outputs = (int)(s->outputs - first < MR ? s->outputs - first : MR);
+    for (int64_t first = 0; first < s->outputs && !fd_stopped();
+         first += MR, panel += depth_of_panel, out += MR * s->out_c) {
+        const int outputs = (int)FD(least)(s->outputs - first, MR);
         FD(cursor) at = {0, 0, pitch};
         for (int64_t v = 0; v < vectors; v += NV) {
-            const int count = (int)(vectors - v < NV ? vectors - v : NV);
+            const int count = (int)FD(least)(vectors - v, NV);
             const T *sources[NV] = {0}, *insides[NV] = {0};
             for (int j = 0; j < count; j++) {
                 const int64_t lane = (v + j) * VL;
@@ -297,8 +295,8 @@ static void FD(pack_weights)(void *arg, int64_t task, void *scratch) {
     FD(weights) *v = arg;
     const FD(tap_sum) *s = v->s;
     const FD(axis) *d = &s->axis[0], *h = &s->axis[1], *w = &s->axis[2];
-    const int64_t count = (s->outputs + MR - 1) / MR, group = task / count, first = task % count * MR;
-    const int64_t outputs = s->outputs - first < MR ? s->outputs - first : MR;
+    const int64_t count = FD(ceil_div)(s->outputs, MR), group = task / count, first = task % count * MR;
+    const int64_t outputs = FD(least)(s->outputs - first, MR);
     T *to = v->panels + task * (1 + s->channels * s->taps) * MR;
     for (int64_t i = 0; i < MR; i++)
         *to++ = v->bias != NULL && i < outputs ? v->bias[group * s->outputs + first + i] : (T)0;

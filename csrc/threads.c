@@ -153,11 +153,21 @@ static void spin_until(atomic_int *value, int wanted, uint64_t ns) {
     for (uint64_t start = now_ns(); atomic_load(value) != wanted && now_ns() - start < ns;) sched_yield();
 }
 
+static _Thread_local int is_worker;
+static _Thread_local int leads_to; /* the code of the loop that this thread leads */
+
+int fd_stopped(void) {
+    if (is_worker) return atomic_load(&pool.cancel);
+    if (leads_to == FD_OK && interrupted()) leads_to = FD_INTERRUPTED;
+    return leads_to != FD_OK;
+}
+
 static int64_t share_start(const loop *l, int thread) { return thread * l->tasks / l->threads; }
 
 static void *work(void *p) {
     worker *w = p;
     int thread = (int)(w - workers) + 1;
+    is_worker = 1;
     for (;;) {
         pthread_mutex_lock(&w->lock);
         while (!atomic_load(&w->posted)) pthread_cond_wait(&w->wake, &w->lock);
@@ -222,11 +232,9 @@ static int start_worker(worker *w) {
 
 /* The caller's share, with a look at the signals before each task. */
 static int lead(const loop *l, void *scratch) {
-    for (int64_t task = 0; task < share_start(l, 1); task++) {
-        if (interrupted()) return FD_INTERRUPTED;
-        l->fn(l->arg, task, scratch);
-    }
-    return FD_OK;
+    leads_to = FD_OK;
+    for (int64_t task = 0; task < share_start(l, 1) && !fd_stopped(); task++) l->fn(l->arg, task, scratch);
+    return leads_to;
 }
 
 /* Wait until every worker has finished, or has seen that it need not. */

@@ -12,7 +12,7 @@
 #define TU uint32_t
 #define MANTISSA 23
 #define EXPONENT_BIAS 127
-#define ROUND 0x1.8p23f /* t + ROUND has round(t) in its low bits, for |t| < 2^21 */
+#define ROUND 0x1.8p23f       /* t + ROUND has round(t) in its low bits, for |t| < 2^21 */
 #define LN2_HIGH 0x1.62e4p-1f /* 15 bits: a multiple by an exponent is exact */
 #define LN2_LOW 0x1.7f7d1cp-20f
 #define EXP_MIN -104.0f /* exp is 0 below, Inf above */
@@ -20,7 +20,7 @@
 #define EXPM1_MIN -40.0f /* expm1 is -1 below */
 #define NORMAL_MIN 0x1p-126f
 #define SQUARE_BITS ~0xfff /* keeps 12 bits of a significand: its square is exact */
-#define TAIL_MAX 15.0f /* the normal distribution is 0 below -TAIL_MAX */
+#define TAIL_MAX 15.0f     /* the normal distribution is 0 below -TAIL_MAX */
 #else
 #define TU uint64_t
 #define MANTISSA 52
@@ -139,9 +139,7 @@ static inline V FD(vlog1p)(V x) {
     return vselect((I)(u < VC(INFINITY)), y, u);
 }
 
-static inline V FD(vsoftplus)(V x) {
-    return (V)((I)x & ~(I)(x <= VC(0))) + FD(vlog1p)(FD(vexp)(-FD(vabs)(x)));
-}
+static inline V FD(vsoftplus)(V x) { return (V)((I)x & ~(I)(x <= VC(0))) + FD(vlog1p)(FD(vexp)(-FD(vabs)(x))); }
 
 static inline V FD(vtanh)(V x) {
     V e = FD(vexpm1)(VC(-2) * FD(vabs)(x));
@@ -162,18 +160,17 @@ static inline V FD(vnormal)(V x, V *density) {
     V k, p = FD(vexp_parts)(&k, VC(-0.5) * high * high, VC(0.5) * (a - high) * (a + high));
 #if TBYTES == 4
     V d = VC(1) / (a + VC(3));
-    V g = d * VPOLYNOMIAL((a - VC(2)) * d,
-                          3.3738255e-4f, 1.15331524e-4f, -1.6470202e-3f, -1.8066376e-3f, 6.349139e-3f, 1.2451468e-2f,
-                          -3.4338452e-2f, -6.276395e-2f, 3.6768645e-1f, -7.2794694e-1f, 8.4051e-1f);
+    V g = d * VPOLYNOMIAL((a - VC(2)) * d, 3.3738255e-4f, 1.15331524e-4f, -1.6470202e-3f, -1.8066376e-3f, 6.349139e-3f,
+                          1.2451468e-2f, -3.4338452e-2f, -6.276395e-2f, 3.6768645e-1f, -7.2794694e-1f, 8.4051e-1f);
 #else
     V d = VC(1) / (a + VC(3.5));
-    V g = d * VPOLYNOMIAL((a - VC(2)) * d,
-                          3.8383669083264825e-7, -8.981192906821114e-7, -8.386990447820398e-7, 2.084071692133429e-6,
-                          2.6571091294294253e-6, -4.886967884671798e-7, -7.0786310603165784e-6, -1.194693957048448e-5,
-                          4.437109904364659e-6, 4.921328678346262e-5, 5.4917341237544944e-5, -1.0772804319123585e-4,
-                          -3.441535691035535e-4, 4.2263082450417904e-5, 1.4732694022781033e-3, 9.781800999379025e-4,
-                          -6.304015764781911e-3, -6.513588484500545e-3, 3.5162127953087e-2, 1.4432951289538608e-2,
-                          -2.66057994963015e-1, 6.747994224185666e-1, -9.732719014140784e-1, 9.245610067274384e-1);
+    V g = d * VPOLYNOMIAL((a - VC(2)) * d, 3.8383669083264825e-7, -8.981192906821114e-7, -8.386990447820398e-7,
+                          2.084071692133429e-6, 2.6571091294294253e-6, -4.886967884671798e-7, -7.0786310603165784e-6,
+                          -1.194693957048448e-5, 4.437109904364659e-6, 4.921328678346262e-5, 5.4917341237544944e-5,
+                          -1.0772804319123585e-4, -3.441535691035535e-4, 4.2263082450417904e-5, 1.4732694022781033e-3,
+                          9.781800999379025e-4, -6.304015764781911e-3, -6.513588484500545e-3, 3.5162127953087e-2,
+                          1.4432951289538608e-2, -2.66057994963015e-1, 6.747994224185666e-1, -9.732719014140784e-1,
+                          9.245610067274384e-1);
 #endif
     *density = FD(vscale)(VC(0.3989422804014327) * (VC(1) + p), k);
     V below = FD(vscale)(vfma(g, p, g), k);
@@ -235,36 +232,35 @@ FD_INLINE V FD(vact_bwd)(V dy, V saved, int kind, V alpha) {
 }
 
 /* row(kind) with the kind a constant: what depends on it is decided outside the loop over the row. */
-#define FD_WITH_ACT(row, kind)                           \
-    switch (kind) {                                      \
-    case FD_RELU: row(FD_RELU); break;                   \
-    case FD_LEAKY_RELU: row(FD_LEAKY_RELU); break;       \
-    case FD_ELU: row(FD_ELU); break;                     \
-    case FD_SELU: row(FD_SELU); break;                   \
-    case FD_SIGMOID: row(FD_SIGMOID); break;             \
-    case FD_TANH: row(FD_TANH); break;                   \
-    case FD_SOFTPLUS: row(FD_SOFTPLUS); break;           \
-    case FD_GELU: row(FD_GELU); break;                   \
-    case FD_GELU_TANH: row(FD_GELU_TANH); break;         \
-    case FD_SILU: row(FD_SILU); break;                   \
-    default: row(FD_LINEAR);                             \
+#define FD_WITH_ACT(row, kind)                     \
+    switch (kind) {                                \
+    case FD_RELU: row(FD_RELU); break;             \
+    case FD_LEAKY_RELU: row(FD_LEAKY_RELU); break; \
+    case FD_ELU: row(FD_ELU); break;               \
+    case FD_SELU: row(FD_SELU); break;             \
+    case FD_SIGMOID: row(FD_SIGMOID); break;       \
+    case FD_TANH: row(FD_TANH); break;             \
+    case FD_SOFTPLUS: row(FD_SOFTPLUS); break;     \
+    case FD_GELU: row(FD_GELU); break;             \
+    case FD_GELU_TANH: row(FD_GELU_TANH); break;   \
+    case FD_SILU: row(FD_SILU); break;             \
+    default: row(FD_LINEAR);                       \
     }
 
 /* y[i] = act(x[i]) for i < n; y may be x. */
 static void FD(act_row)(T *y, const T *x, int64_t n, int kind, T alpha) {
 #define ROW(kind)                       \
     for (int64_t i = 0; i < n; i += VL) \
-        vstore_upto(y + i, FD(vact)(vload_upto(x + i, n - i), kind, vset1(alpha)), n - i)
+    vstore_upto(y + i, FD(vact)(vload_upto(x + i, n - i), kind, vset1(alpha)), n - i)
     FD_WITH_ACT(ROW, kind)
 #undef ROW
 }
 
 /* dx[i] = dy[i] * act'(x[i]), from saved[i]; see vact_bwd. */
 static void FD(act_row_bwd)(T *dx, const T *dy, const T *saved, int64_t n, int kind, T alpha) {
-#define ROW(kind)                                                                                                \
-    for (int64_t i = 0, left = n; i < n; i += VL, left -= VL)                                                    \
-        vstore_upto(dx + i, FD(vact_bwd)(vload_upto(dy + i, left), vload_upto(saved + i, left), kind, vset1(alpha)), \
-                    left)
+#define ROW(kind)                                             \
+    for (int64_t i = 0, left = n; i < n; i += VL, left -= VL) \
+    vstore_upto(dx + i, FD(vact_bwd)(vload_upto(dy + i, left), vload_upto(saved + i, left), kind, vset1(alpha)), left)
     FD_WITH_ACT(ROW, kind)
 #undef ROW
 }

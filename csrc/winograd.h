@@ -116,7 +116,7 @@ static void FD(winograd_weights_task)(void *arg, int64_t task, void *scratch) {
     const int taps = (int)g->taps, size = (int)g->size;
     for (int64_t o = 0; o < g->outputs; o += VL) {
         V kernel[9], half[18], all[36];
-        const int64_t left = c < g->s->channels ? g->s->outputs - g->first - o : 0, lanes = left < VL ? left : VL;
+        const int64_t left = c < g->s->channels ? g->s->outputs - g->first - o : 0, lanes = FD(least)(left, VL);
         const T *from = v->w + g->group * v->group + (g->first + o) * v->out + c * v->in;
         for (int i = 0; i < taps; i++)
             for (int j = 0; j < taps; j++) {
@@ -157,7 +157,7 @@ static int64_t FD(winograd_patch)(const FD(winograd) *g) {
 }
 
 static size_t FD(winograd_scratch)(const FD(winograd) *g) {
-    const int64_t tiles = (g->band[0] * g->band[1] + MR - 1) / MR * MR;
+    const int64_t tiles = FD(whole)(g->band[0] * g->band[1], MR);
     return (size_t)(FD(winograd_patch)(g) + g->products * tiles * (g->channels + g->outputs)) * sizeof(T);
 }
 
@@ -166,7 +166,7 @@ static void FD(store_patch)(T *image, const T *patch, const FD(tap_sum) *s, int6
                             int64_t column, int64_t height, int64_t width) {
     const int64_t rows = s->axis[1].lattice - row < height ? s->axis[1].lattice - row : height;
     const int64_t columns = s->axis[2].lattice - column < width ? s->axis[2].lattice - column : width;
-    const int64_t lanes = outputs < VL ? outputs : VL;
+    const int64_t lanes = FD(least)(outputs, VL);
     for (int64_t i = 0; i < rows; i++, patch += width * VL) {
         T *to = image + (row + i) * s->out_s[1] + column * s->out_s[2];
         if (s->out_c == 1) {
@@ -175,7 +175,7 @@ static void FD(store_patch)(T *image, const T *patch, const FD(tap_sum) *s, int6
         }
         for (int64_t j = 0, count; j < columns; j += count) {
             V square[VL];
-            count = columns - j < VL ? columns - j : VL;
+            count = FD(least)(columns - j, VL);
             for (int64_t p = 0; p < VL; p++) square[p] = p < count ? vload(patch + (j + p) * VL) : (V){0};
             vtranspose(square);
             for (int64_t o = 0; o < lanes; o++)
@@ -236,9 +236,9 @@ static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
     if (!__atomic_load_n(&g->finite, __ATOMIC_RELAXED)) return;
     const int64_t first_column = task % g->bands[1] * g->band[1], a = task / g->bands[1];
     const int64_t first_row = a % g->bands[0] * g->band[0], n = a / g->bands[0];
-    const int64_t rows = g->tiles[0] - first_row < g->band[0] ? g->tiles[0] - first_row : g->band[0];
-    const int64_t columns = g->tiles[1] - first_column < g->band[1] ? g->tiles[1] - first_column : g->band[1];
-    const int64_t count = rows * columns, pitch = (count + MR - 1) / MR * MR;
+    const int64_t rows = FD(least)(g->tiles[0] - first_row, g->band[0]);
+    const int64_t columns = FD(least)(g->tiles[1] - first_column, g->band[1]);
+    const int64_t count = rows * columns, pitch = FD(whole)(count, MR);
     T *patch = scratch, *tiles = patch + FD(winograd_patch)(g), *products = tiles + g->products * pitch * g->channels;
 
     const FD(axis) *h = &s->axis[1], *w = &s->axis[2];
@@ -249,7 +249,7 @@ static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
         const int64_t below = h->phase[phase / w->phases], beside = w->phase[phase % w->phases];
         FD(image) image = {
             .channel = s->src_c,
-            .size = {1, (h->source - below + h->step - 1) / h->step, (w->source - beside + w->step - 1) / w->step}};
+            .size = {1, FD(ceil_div)(h->source - below, h->step), FD(ceil_div)(w->source - beside, w->step)}};
         image.stride[1] = s->src_s[1] * h->step;
         image.stride[2] = s->src_s[2] * w->step;
         const T *first =
@@ -267,19 +267,19 @@ static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
         }
     }
 
-    const int64_t vectors = g->outputs / VL, chunks = (vectors + NV - 1) / NV, chunk = (vectors + chunks - 1) / chunks;
-    for (int64_t e = 0; e < g->products; e++)
+    const int64_t vectors = g->outputs / VL, chunks = FD(ceil_div)(vectors, NV), chunk = FD(ceil_div)(vectors, chunks);
+    for (int64_t e = 0; e < g->products && !fd_stopped(); e++)
         for (int64_t o = 0; o < vectors; o += chunk)
             for (int64_t t = 0; t < count; t += MR)
-                FD(winograd_tile)(
-                    products + (e * pitch + t) * g->outputs + o * VL, tiles + (e * pitch + t) * g->channels,
-                    g->weights + e * g->channels * g->outputs + o * VL, g->channels, g->outputs,
-                    (int)(count - t < MR ? count - t : MR), (int)(vectors - o < chunk ? vectors - o : chunk));
+                FD(winograd_tile)(products + (e * pitch + t) * g->outputs + o * VL,
+                                  tiles + (e * pitch + t) * g->channels,
+                                  g->weights + e * g->channels * g->outputs + o * VL, g->channels, g->outputs,
+                                  (int)FD(least)(count - t, MR), (int)FD(least)(vectors - o, chunk));
 
     T *out = s->out + n * s->out_n + (g->group * s->outputs + g->first) * s->out_c;
     V check = {0};
     for (int64_t o = 0; o < g->outputs && g->first + o < s->outputs; o += VL) {
-        const int64_t lanes = s->outputs - g->first - o < VL ? s->outputs - g->first - o : VL;
+        const int64_t lanes = FD(least)(s->outputs - g->first - o, VL);
         const V bias =
             g->v->bias == NULL ? (V){0} : vload_upto(g->v->bias + g->group * s->outputs + g->first + o, lanes);
         check += g->taps == 3 ? FD(transform_products)(patch, products + o, bias, count, columns, pitch, g->outputs, 3)
@@ -314,20 +314,20 @@ static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights)
     FD(winograd) g = {.s = s, .v = v, .taps = taps, .size = taps + 3, .finite = 1};
     g.products = g.size * g.size;
     g.phases = s->axis[1].phases * s->axis[2].phases;
-    g.block = (s->channels + VL - 1) / VL * VL;
+    g.block = FD(whole)(s->channels, VL);
     g.channels = g.block * g.phases;
     const int64_t most = WINOGRAD_WEIGHT_BYTES / (g.products * g.channels * TBYTES) / VL * VL;
-    const int64_t vectors = (s->outputs + VL - 1) / VL, per_block = most < VL ? 1 : most / VL;
-    const int64_t blocks = (vectors + per_block - 1) / per_block;
-    const int64_t block = (vectors + blocks - 1) / blocks * VL;
+    const int64_t vectors = FD(ceil_div)(s->outputs, VL), per_block = most < VL ? 1 : most / VL;
+    const int64_t blocks = FD(ceil_div)(vectors, per_block);
+    const int64_t block = FD(ceil_div)(vectors, blocks) * VL;
     g.outputs = block;
     for (int i = 0; i < 2; i++) g.tiles[i] = (s->axis[i + 1].lattice + 3) / 4;
     const int64_t room = WINOGRAD_TILE_BYTES / (g.products * (g.channels + block) * TBYTES);
     g.band[1] = g.tiles[1] < room ? g.tiles[1] : room < 1 ? 1 : room;
     g.band[0] = room / g.band[1] < 1 ? 1 : room / g.band[1];
     for (int i = 0; i < 2; i++) {
-        g.bands[i] = (g.tiles[i] + g.band[i] - 1) / g.band[i];
-        g.band[i] = (g.tiles[i] + g.bands[i] - 1) / g.bands[i];
+        g.bands[i] = FD(ceil_div)(g.tiles[i], g.band[i]);
+        g.band[i] = FD(ceil_div)(g.tiles[i], g.bands[i]);
     }
     const int64_t tasks = s->batch * g.bands[0] * g.bands[1];
     threads = fd_threads_for(tasks * g.band[0] * g.band[1] * g.products * g.channels * (block / VL), threads);
