@@ -44,12 +44,10 @@ static void FD(dw_tile)(T *restrict sum, int64_t pitch, const T *restrict a, con
     for (int j = 0; j < NV; j++) patch[j] = b[j < vectors ? j : 0];
     V acc[MR][NV];
 #define KERNEL(mr, nv)                                                                                                 \
-    for (int i = 0; i < mr; i++)                                                                                       \
-        for (int j = 0; j < nv; j++) acc[i][j] = vload(sum + i * pitch + j * VL);                                      \
+    FD(fill)(acc, sum, pitch, mr, nv);                                                                                 \
     for (int64_t r = 0; r < rows; r++)                                                                                 \
         for (int64_t q = 0; q < columns; q++, a += MR) FD(multiply_add)(acc, a, 1, patch, r * row + q * step, mr, nv); \
-    for (int i = 0; i < mr; i++)                                                                                       \
-        for (int j = 0; j < nv; j++) vstore(sum + i * pitch + j * VL, acc[i][j])
+    FD(spill)(sum, pitch, acc, mr, nv)
     FD_WITH_TILE(KERNEL, outputs, vectors);
 #undef KERNEL
 }

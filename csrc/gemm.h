@@ -50,11 +50,18 @@ FD_INLINE void FD(clear)(V acc[MR][NV], int mr, int nv) {
         for (int j = 0; j < nv; j++) acc[i][j] = (V){0};
 }
 
-FD_INLINE void FD(spill)(T *tile, V acc[MR][NV], int mr, int nv) {
+FD_INLINE void FD(fill)(V acc[MR][NV], const T *tile, int64_t pitch, int mr, int nv) {
 #pragma GCC unroll 8
     for (int i = 0; i < mr; i++)
 #pragma GCC unroll 4
-        for (int j = 0; j < nv; j++) vstore(tile + i * NR + j * VL, acc[i][j]);
+        for (int j = 0; j < nv; j++) acc[i][j] = vload(tile + i * pitch + j * VL);
+}
+
+FD_INLINE void FD(spill)(T *tile, int64_t pitch, V acc[MR][NV], int mr, int nv) {
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < nv; j++) vstore(tile + i * pitch + j * VL, acc[i][j]);
 }
 
 /* Call kernel(mr, nv) with constants, the smallest pair that covers `rows` rows and `vectors` vectors. */
@@ -99,7 +106,7 @@ static void FD(gemm_tile)(T *restrict tile, const T *restrict a, int64_t a_row, 
 #define KERNEL(mr, nv)                                                                                        \
     FD(clear)(acc, mr, nv);                                                                                   \
     for (int64_t p = 0; p < k; p++) FD(multiply_add)(acc, a + p * a_step, a_row, columns, p * b_row, mr, nv); \
-    FD(spill)(tile, acc, mr, nv)
+    FD(spill)(tile, NR, acc, mr, nv)
     FD_WITH_TILE(KERNEL, rows, vectors);
 #undef KERNEL
 }

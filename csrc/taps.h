@@ -65,10 +65,13 @@ static void FD(axis_taps)(FD(axis) *axis) {
     axis->span = high - low;
 }
 
-/* Vectors of one row, each beginning at a multiple of VL, or of the whole band run together: the fewer win. */
+/* Lanes from one row to the next: vectors begin anew with each row, or run through the whole band, whichever costs
+ * less. A vector costs MR steps a tap, and its store a step or two an output, or a dozen when it crosses a row's end.
+ */
 static int64_t FD(lane_pitch)(const FD(tap_sum) *s, int64_t rows, int64_t columns) {
     const int64_t by_row = FD(whole)(columns, VL), flat = FD(whole)((rows - 1) * s->pitch + columns, VL);
-    return flat < rows * by_row ? s->pitch : by_row;
+    const int64_t steps = s->channels * s->taps;
+    return flat * (steps + 12) < rows * by_row * (steps + 2) ? s->pitch : by_row;
 }
 
 /* Cut the lattice into bands that fit in scratch, 16 tasks or more where rows allow; a function of sizes only. */
@@ -142,23 +145,52 @@ static void FD(copy_band)(T *scratch, const FD(tap_sum) *s, int64_t n, int64_t c
     memset(out, 0, VL * sizeof(T));
 }
 
-/* computes  tile[i][lane of vector j] = bias[i] + sum over c, t of w[c][t][i] * b[j][c * channel + offset[t] + lane]
- * shapes    a (1 + channels * taps, MR) with the bias first, tile (rows, vectors * VL) with pitch NR
+/* Where the lanes of a tile go: VL neighbours each, the first valid[j] of vector j to to[j] of the first output. */
+typedef struct {
+    T *to[NV];
+    int64_t valid[NV], pitch; /* pitch: from one output to the next */
+    int outputs, rectified;   /* rectified: through ReLU */
+} FD(target);
+
+FD_INLINE void FD(begin)(V acc[MR][NV], const T *bias, int mr, int nv) {
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < nv; j++) acc[i][j] = vset1(bias[i]);
+}
+
+FD_INLINE void FD(store)(const FD(target) *target, V acc[MR][NV], int mr, int nv) {
+    const V least = vset1(target->rectified ? 0 : -(T)INFINITY);
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++) {
+        if (i >= target->outputs) return;
+#pragma GCC unroll 4
+        for (int j = 0; j < nv; j++)
+            vstore_upto(target->to[j] + i * target->pitch, vselect((I)(acc[i][j] <= least), least, acc[i][j]),
+                        target->valid[j]);
+    }
+}
+
+/* computes  out[i][lane of vector j] = bias[i] + sum over c, t of w[c][t][i] * b[j][c * channel + offset[t] + lane]
+ * shapes    a (1 + channels * taps, MR) with the bias first; out is target, or where that is NULL tile (rows, vectors *
+ *           VL) with pitch NR
  * touches   exactly those elements
  * order     see the file's head
  * source    the micro-kernel of gemm.h with a table of offsets in place of a pitch (indirection: Dukhan 2019) */
-static void FD(tap_tile)(T *restrict tile, const T *restrict a, const T *const *b, const FD(tap_sum) *s, int rows,
-                         int vectors) {
+static void FD(tap_tile)(T *restrict tile, const FD(target) *target, const T *restrict a, const T *const *b,
+                         const FD(tap_sum) *s, int rows, int vectors) {
     const T *columns[NV];
     for (int j = 0; j < NV; j++) columns[j] = b[j < vectors ? j : 0];
     const int64_t *const offset = s->offset, taps = s->taps, past = s->channels * s->channel;
     V acc[MR][NV];
 #define KERNEL(mr, nv)                                                                                        \
-    for (int i = 0; i < mr; i++)                                                                              \
-        for (int j = 0; j < nv; j++) acc[i][j] = vset1(a[i]);                                                 \
+    FD(begin)(acc, a, mr, nv);                                                                                \
     for (int64_t c = 0; c < past; c += s->channel)                                                            \
         for (int64_t t = 0; t < taps; t++) FD(multiply_add)(acc, a += MR, 1, columns, c + offset[t], mr, nv); \
-    FD(spill)(tile, acc, mr, nv)
+    if (target != NULL)                                                                                       \
+        FD(store)(target, acc, mr, nv);                                                                       \
+    else                                                                                                      \
+        FD(spill)(tile, NR, acc, mr, nv)
     FD_WITH_TILE(KERNEL, rows, vectors);
 #undef KERNEL
 }
@@ -233,6 +265,7 @@ static void FD(tap_sum_task)(void *arg, int64_t task, void *scratch) {
     const int64_t lanes = flat ? (rows - 1) * pitch + columns : rows * pitch;
     const int64_t vectors = FD(ceil_div)(lanes, VL), panels = FD(ceil_div)(s->outputs, MR);
     const int64_t depth_of_panel = (1 + s->channels * s->taps) * MR;
+    const int direct = !flat && s->out_s[2] == 1 && !s->masked && (s->act == FD_LINEAR || s->act == FD_RELU);
     const T *panel = s->panels + group * panels * depth_of_panel;
     T *out = s->out + n * s->out_n + group * s->outputs * s->out_c + depth * s->out_s[0] + row * s->out_s[1] +
              column * s->out_s[2];
@@ -251,19 +284,28 @@ static void FD(tap_sum_task)(void *arg, int64_t task, void *scratch) {
          first += MR, panel += depth_of_panel, out += MR * s->out_c) {
         const int outputs = (int)FD(least)(s->outputs - first, MR);
         FD(cursor) at = {0, 0, pitch};
+        int64_t r = 0, q = 0; /* of a vector, where it begins anew with each row */
         for (int64_t v = 0; v < vectors; v += NV) {
             const int count = (int)FD(least)(vectors - v, NV);
             const T *sources[NV] = {0}, *insides[NV] = {0};
+            FD(target) target = {.pitch = s->out_c, .outputs = outputs, .rectified = s->act == FD_RELU};
             for (int j = 0; j < count; j++) {
-                const int64_t lane = (v + j) * VL;
-                const int64_t start = flat ? lane : lane / pitch * s->pitch + lane % pitch;
+                const int64_t start = flat ? (v + j) * VL : r * s->pitch + q;
                 sources[j] = (const T *)scratch + start;
                 insides[j] = inside + start;
+                target.to[j] = out + r * s->out_s[1] + q;
+                target.valid[j] = columns - q;
+                q += VL;
+                if (q == pitch) q = 0, r++;
+            }
+            if (direct) {
+                FD(tap_tile)(tile, &target, panel, sources, s, outputs, count);
+                continue;
             }
             if (s->masked)
                 FD(tap_tile_inside)(tile, panel, sources, insides, s, outputs, count);
             else
-                FD(tap_tile)(tile, panel, sources, s, outputs, count);
+                FD(tap_tile)(tile, NULL, panel, sources, s, outputs, count);
             if (s->act != FD_LINEAR)
                 for (int i = 0; i < outputs; i++)
                     FD(act_row)(tile + i * NR, tile + i * NR, count * VL, s->act, s->alpha);

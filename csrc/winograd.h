@@ -144,8 +144,7 @@ static void FD(winograd_tile)(T *restrict tile, const T *restrict a, const T *re
 #define KERNEL(mr, nv)                                                                                           \
     FD(clear)(acc, mr, nv);                                                                                      \
     for (int64_t c = 0; c < channels; c++) FD(multiply_add)(acc, a + c, channels, columns, c * outputs, mr, nv); \
-    for (int i = 0; i < mr; i++)                                                                                 \
-        for (int j = 0; j < nv; j++) vstore(tile + i * outputs + j * VL, acc[i][j])
+    FD(spill)(tile, outputs, acc, mr, nv)
     FD_WITH_TILE(KERNEL, rows, vectors);
 #undef KERNEL
 }
