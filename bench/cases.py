@@ -31,7 +31,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """For example ``conv2d 32x64x32x32 -> 64, 3x3``: unique in the table, and what ``--cases`` is matched with."""
+        """For example ``conv2d 32x64x32x32 -> 64, 3x3``: unique in the table; ``--cases`` searches it."""
         x, *rest = self.shapes
         text = f"{self.op} {'x'.join(map(str, x))}"
         if self.family == "dense":

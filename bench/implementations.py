@@ -25,7 +25,7 @@ TOLERANCE = 1e-4
 
 
 def calls(implementation: str, case: Case, dtype: str = "float32") -> tuple[Call, Call]:
-    """The forward and the training call of `case`; fastdl's run on the backend that `fastdl.use` has chosen."""
+    """The forward and the training call of `case`; `fastdl.use` chooses the backend of fastdl's."""
     arrays = case.arrays(dtype)
     if implementation == "torch":
         return _torch_calls(case, arrays)

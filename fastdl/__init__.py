@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .checkpoint import load_model
     from .config import set_num_threads, use
     from .models import Input, Sequential
-    from .training import set_random_seed
+    from .random import set_random_seed
 
 __version__ = "0.1.0"
 
@@ -55,7 +55,7 @@ _HOMES = {
     "info": "backends",
     "load_model": "checkpoint",
     "set_num_threads": "config",
-    "set_random_seed": "training",
+    "set_random_seed": "random",
     "use": "config",
 }
 
