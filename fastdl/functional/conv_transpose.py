@@ -171,6 +171,13 @@ def conv_transpose1d(
     x is (N, I, W) with w (I, O / groups, KW) and ``layout="NCHW"``, or (N, W, I) with
     w (KW, O / groups, I) and ``layout="NHWC"``. The other arguments and errors are those of
     `conv_transpose2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastdl.functional as F
+    >>> F.conv_transpose1d(np.array([[[1.0, 2.0]]]), np.array([[[1.0, 0.5]]]), stride=2)
+    array([[[1. , 0.5, 2. , 1. ]]])
     """
     geometry = (stride, padding, output_padding, dilation, groups, layout)
     return _output("conv_transpose1d", 1, x, w, b, activation, geometry)
@@ -219,6 +226,13 @@ def conv_transpose3d(
     x is (N, I, D, H, W) with w (I, O / groups, KD, KH, KW) and ``layout="NCHW"``, or (N, D, H, W, I)
     with w (KD, KH, KW, O / groups, I) and ``layout="NHWC"``. The other arguments and errors are those
     of `conv_transpose2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastdl.functional as F
+    >>> F.conv_transpose3d(np.ones((1, 1, 2, 2, 2)), np.ones((1, 3, 2, 2, 2)), stride=2).shape
+    (1, 3, 4, 4, 4)
     """
     geometry = (stride, padding, output_padding, dilation, groups, layout)
     return _output("conv_transpose3d", 3, x, w, b, activation, geometry)

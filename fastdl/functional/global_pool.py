@@ -85,7 +85,15 @@ def global_max_pool2d_backward(dy: ArrayLike, ctx: PoolContext) -> Array:
 
 
 def global_max_pool1d(x: ArrayLike, *, layout: str = "NCHW") -> Array:
-    """Return the largest value of each channel; x is (N, C, W), or (N, W, C) with ``layout="NHWC"``."""
+    """Return the largest value of each channel; x is (N, C, W), or (N, W, C) with ``layout="NHWC"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastdl.functional as F
+    >>> F.global_max_pool1d(np.array([[[1.0, 3.0, 2.0]]]))
+    array([[3.]])
+    """
     return maximum(*global_call("global_max_pool1d", 1, x, layout))
 
 
@@ -100,7 +108,15 @@ def global_max_pool1d_backward(dy: ArrayLike, ctx: PoolContext) -> Array:
 
 
 def global_max_pool3d(x: ArrayLike, *, layout: str = "NCHW") -> Array:
-    """Return the largest value of each channel; x is (N, C, D, H, W), or (N, D, H, W, C) with "NHWC"."""
+    """Return the largest value of each channel; x is (N, C, D, H, W), or (N, D, H, W, C) with "NHWC".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastdl.functional as F
+    >>> F.global_max_pool3d(np.arange(8.0).reshape(1, 1, 2, 2, 2))
+    array([[7.]])
+    """
     return maximum(*global_call("global_max_pool3d", 3, x, layout))
 
 
@@ -156,7 +172,15 @@ def global_avg_pool2d_backward(dy: ArrayLike, ctx: PoolContext) -> Array:
 
 
 def global_avg_pool1d(x: ArrayLike, *, layout: str = "NCHW") -> Array:
-    """Return the mean of each channel; x is (N, C, W), or (N, W, C) with ``layout="NHWC"``."""
+    """Return the mean of each channel; x is (N, C, W), or (N, W, C) with ``layout="NHWC"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastdl.functional as F
+    >>> F.global_avg_pool1d(np.array([[[1.0, 3.0, 2.0]]]))
+    array([[2.]])
+    """
     return average(*global_call("global_avg_pool1d", 1, x, layout))
 
 
@@ -171,7 +195,15 @@ def global_avg_pool1d_backward(dy: ArrayLike, ctx: PoolContext) -> Array:
 
 
 def global_avg_pool3d(x: ArrayLike, *, layout: str = "NCHW") -> Array:
-    """Return the mean of each channel; x is (N, C, D, H, W), or (N, D, H, W, C) with "NHWC"."""
+    """Return the mean of each channel; x is (N, C, D, H, W), or (N, D, H, W, C) with "NHWC".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastdl.functional as F
+    >>> F.global_avg_pool3d(np.arange(8.0).reshape(1, 1, 2, 2, 2))
+    array([[3.5]])
+    """
     return average(*global_call("global_avg_pool3d", 3, x, layout))
 
 

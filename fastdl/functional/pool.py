@@ -126,6 +126,13 @@ def max_pool1d(
     """Return the largest value of each window, over one axis.
 
     x is (N, C, W), or (N, W, C) with ``layout="NHWC"``; the other arguments are those of `max_pool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastdl.functional as F
+    >>> F.max_pool1d(np.array([[[1.0, 3.0, 2.0, 0.0]]]), 2)
+    array([[[3., 2.]]])
     """
     x, call = window_call("max_pool1d", 1, x, size, stride, padding, ceil_mode, layout)
     return maximum(x, call)
@@ -162,6 +169,13 @@ def max_pool3d(
     """Return the largest value of each window, over three axes.
 
     x is (N, C, D, H, W), or (N, D, H, W, C) with "NHWC"; the other arguments are those of `max_pool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastdl.functional as F
+    >>> F.max_pool3d(np.arange(8.0).reshape(1, 1, 2, 2, 2), 2).ravel()
+    array([7.])
     """
     x, call = window_call("max_pool3d", 3, x, size, stride, padding, ceil_mode, layout)
     return maximum(x, call)
@@ -259,6 +273,13 @@ def avg_pool1d(
     """Return the mean of each window, over one axis.
 
     x is (N, C, W), or (N, W, C) with ``layout="NHWC"``; the other arguments are those of `avg_pool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastdl.functional as F
+    >>> F.avg_pool1d(np.array([[[1.0, 3.0, 2.0, 0.0]]]), 2)
+    array([[[2., 1.]]])
     """
     x, call = window_call("avg_pool1d", 1, x, size, stride, padding, ceil_mode, layout, count_include_pad)
     return average(x, call)
@@ -297,6 +318,13 @@ def avg_pool3d(
     """Return the mean of each window, over three axes.
 
     x is (N, C, D, H, W), or (N, D, H, W, C) with "NHWC"; the other arguments are those of `avg_pool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastdl.functional as F
+    >>> F.avg_pool3d(np.arange(8.0).reshape(1, 1, 2, 2, 2), 2).ravel()
+    array([3.5])
     """
     x, call = window_call("avg_pool3d", 3, x, size, stride, padding, ceil_mode, layout, count_include_pad)
     return average(x, call)

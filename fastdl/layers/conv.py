@@ -108,6 +108,13 @@ class Conv1D(_PlainConv):
     """Convolution along one axis, of x (N, L, C).
 
     As `Conv2D`; padding may also be "causal": no output sees what comes after it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import Conv1D
+    >>> Conv1D(4, 3, padding="causal")(np.ones((2, 10, 1), np.float32)).shape
+    (2, 10, 4)
     """
 
     ndim = 1
@@ -158,7 +165,15 @@ class Conv2D(_PlainConv):
 
 
 class Conv3D(_PlainConv):
-    """Convolution of volumes, of x (N, D, H, W, C). As `Conv2D`."""
+    """Convolution of volumes, of x (N, D, H, W, C). As `Conv2D`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import Conv3D
+    >>> Conv3D(4, 3)(np.ones((2, 8, 8, 8, 1), np.float32)).shape
+    (2, 6, 6, 6, 4)
+    """
 
     ndim = 3
     operation = Operation.named("conv3d")
@@ -215,7 +230,15 @@ class _TransposedConv(_Conv):
 
 
 class Conv1DTranspose(_TransposedConv):
-    """Transposed convolution along one axis. As `Conv2DTranspose`."""
+    """Transposed convolution along one axis. As `Conv2DTranspose`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import Conv1DTranspose
+    >>> Conv1DTranspose(3, 4, strides=2, padding="same")(np.ones((1, 8, 2), np.float32)).shape
+    (1, 16, 3)
+    """
 
     ndim = 1
     operation = Operation.named("conv_transpose1d")
@@ -251,7 +274,15 @@ class Conv2DTranspose(_TransposedConv):
 
 
 class Conv3DTranspose(_TransposedConv):
-    """Transposed convolution of volumes. As `Conv2DTranspose`."""
+    """Transposed convolution of volumes. As `Conv2DTranspose`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import Conv3DTranspose
+    >>> Conv3DTranspose(3, 2, strides=2)(np.ones((1, 4, 4, 4, 2), np.float32)).shape
+    (1, 8, 8, 8, 3)
+    """
 
     ndim = 3
     operation = Operation.named("conv_transpose3d")
@@ -274,6 +305,16 @@ class DepthwiseConv2D(_Conv):
     -----
     x is (N, H, W, C) or (N, C, H, W); ``params`` hold the kernel (KH, KW, C, depth_multiplier) and the bias
     (C * depth_multiplier,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import DepthwiseConv2D
+    >>> layer = DepthwiseConv2D(3, padding="same", depth_multiplier=2)
+    >>> layer(np.ones((2, 8, 8, 3), np.float32)).shape
+    (2, 8, 8, 6)
+    >>> layer.params["kernel"].shape
+    (3, 3, 3, 2)
     """
 
     ndim = 2
@@ -339,6 +380,16 @@ class SeparableConv2D(Chain):
     -----
     ``params`` hold the depthwise kernel (KH, KW, C, M), the pointwise kernel (1, 1, C * M, filters) and the
     bias.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import SeparableConv2D
+    >>> layer = SeparableConv2D(8, 3)
+    >>> layer(np.ones((2, 8, 8, 4), np.float32)).shape
+    (2, 6, 6, 8)
+    >>> layer.count_params()  # 3·3·4 of the window, 4·8 of the mixture, 8 of the bias
+    76
     """
 
     def __init__(

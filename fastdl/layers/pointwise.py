@@ -84,6 +84,13 @@ class Softmax(Pointwise):
     axis : int
     **options
         As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import Softmax
+    >>> Softmax()(np.zeros((1, 4), np.float32))
+    array([[0.25, 0.25, 0.25, 0.25]], dtype=float32)
     """
 
     operation = Operation.named("softmax")
@@ -114,6 +121,13 @@ class ReLU(Pointwise):
         Not negative.
     **options
         As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import ReLU
+    >>> ReLU(max_value=6)(np.array([[-1.0, 2.0, 9.0]], np.float32))
+    array([[0., 2., 6.]], dtype=float32)
     """
 
     operation = Operation.named("leaky_relu")
@@ -148,6 +162,13 @@ class LeakyReLU(Pointwise):
         Not negative. Keras 2 called it `alpha`, which is understood.
     **options
         As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import LeakyReLU
+    >>> LeakyReLU(0.25)(np.array([[-2.0, 2.0]], np.float32))
+    array([[-0.5,  2. ]], dtype=float32)
     """
 
     operation = Operation.named("leaky_relu")
@@ -168,6 +189,13 @@ class ELU(Pointwise):
         Not negative.
     **options
         As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import ELU
+    >>> ELU()(np.array([[-np.inf, 2.0]], np.float32))
+    array([[-1.,  2.]], dtype=float32)
     """
 
     operation = Operation.named("elu")
@@ -189,6 +217,16 @@ class PReLU(Layer):
         channel of NHWC images. Without it each position has its own.
     **options
         As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import PReLU
+    >>> layer = PReLU("ones", shared_axes=(1, 2))
+    >>> layer(-np.ones((2, 8, 8, 3), np.float32)).shape
+    (2, 8, 8, 3)
+    >>> layer.params["alpha"].shape
+    (1, 1, 3)
     """
 
     operation = Operation.named("prelu")
@@ -243,6 +281,17 @@ class Dropout(Layer):
         Shape of the mask, which is repeated along the axes where it is 1; None stands for the input's size.
     **options
         As for every `Layer`; `seed` fixes the masks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import Dropout
+    >>> layer, x = Dropout(0.5), np.ones((2, 4), np.float32)
+    >>> layer(x)[0]
+    array([1., 1., 1., 1.], dtype=float32)
+    >>> y, back = layer.vjp(x)
+    >>> set(y.ravel()) <= {0, 2}
+    True
     """
 
     def __init__(self, rate: float, noise_shape: Sequence[int | None] | None = None, **options: Any) -> None:
@@ -282,6 +331,14 @@ class SpatialDropout2D(Dropout):
     data_format : {"channels_last", "channels_first"}, optional
     **options
         As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import SpatialDropout2D
+    >>> y, back = SpatialDropout2D(0.5).vjp(np.ones((2, 8, 8, 3), np.float32))
+    >>> bool((y == y[:, :1, :1]).all())  # a channel is there as a whole or not at all
+    True
     """
 
     def __init__(self, rate: float, data_format: str | None = None, **options: Any) -> None:
@@ -304,6 +361,17 @@ class GaussianNoise(Layer):
         Of the noise.
     **options
         As for every `Layer`; `seed` fixes the noise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import GaussianNoise
+    >>> layer, x = GaussianNoise(0.1, seed=0), np.ones((2, 4), np.float32)
+    >>> layer(x)[0]
+    array([1., 1., 1., 1.], dtype=float32)
+    >>> y, back = layer.vjp(x)
+    >>> bool((y == x).any())
+    False
     """
 
     def __init__(self, stddev: float, **options: Any) -> None:

@@ -41,7 +41,15 @@ class _Pooling(FunctionLayer):
 
 
 class MaxPooling1D(_Pooling):
-    """The largest of each window along one axis, of x (N, L, C). As `MaxPooling2D`."""
+    """The largest of each window along one axis, of x (N, L, C). As `MaxPooling2D`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import MaxPooling1D
+    >>> MaxPooling1D()(np.array([[[1.0], [3.0], [2.0], [0.0]]], np.float32)).ravel()
+    array([3., 2.], dtype=float32)
+    """
 
     ndim = 1
     operation = Operation.named("max_pool1d")
@@ -74,14 +82,30 @@ class MaxPooling2D(_Pooling):
 
 
 class MaxPooling3D(_Pooling):
-    """The largest of each window of volumes, of x (N, D, H, W, C). As `MaxPooling2D`."""
+    """The largest of each window of volumes, of x (N, D, H, W, C). As `MaxPooling2D`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import MaxPooling3D
+    >>> MaxPooling3D()(np.ones((2, 8, 8, 8, 3), np.float32)).shape
+    (2, 4, 4, 4, 3)
+    """
 
     ndim = 3
     operation = Operation.named("max_pool3d")
 
 
 class AveragePooling1D(_Pooling):
-    """The mean of each window along one axis, of x (N, L, C). As `AveragePooling2D`."""
+    """The mean of each window along one axis, of x (N, L, C). As `AveragePooling2D`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import AveragePooling1D
+    >>> AveragePooling1D()(np.array([[[1.0], [3.0], [2.0], [0.0]]], np.float32)).ravel()
+    array([2., 1.], dtype=float32)
+    """
 
     ndim = 1
     operation = Operation.named("avg_pool1d")
@@ -94,6 +118,13 @@ class AveragePooling2D(_Pooling):
     ----------
     pool_size, strides, padding, data_format, **options
         As for `MaxPooling2D`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import AveragePooling2D
+    >>> AveragePooling2D(3, 2, padding="same")(np.ones((2, 8, 8, 3), np.float32)).shape
+    (2, 4, 4, 3)
     """
 
     ndim = 2
@@ -101,7 +132,15 @@ class AveragePooling2D(_Pooling):
 
 
 class AveragePooling3D(_Pooling):
-    """The mean of each window of volumes, of x (N, D, H, W, C). As `AveragePooling2D`."""
+    """The mean of each window of volumes, of x (N, D, H, W, C). As `AveragePooling2D`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import AveragePooling3D
+    >>> AveragePooling3D()(np.ones((2, 8, 8, 8, 3), np.float32)).shape
+    (2, 4, 4, 4, 3)
+    """
 
     ndim = 3
     operation = Operation.named("avg_pool3d")
@@ -136,7 +175,15 @@ class _GlobalPooling(FunctionLayer):
 
 
 class GlobalMaxPooling1D(_GlobalPooling):
-    """The largest value of each channel, of x (N, L, C). As `GlobalMaxPooling2D`."""
+    """The largest value of each channel, of x (N, L, C). As `GlobalMaxPooling2D`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import GlobalMaxPooling1D
+    >>> GlobalMaxPooling1D()(np.array([[[1.0], [3.0], [2.0]]], np.float32))
+    array([[3.]], dtype=float32)
+    """
 
     ndim = 1
     operation = Operation.named("global_max_pool1d")
@@ -152,6 +199,16 @@ class GlobalMaxPooling2D(_GlobalPooling):
         Whether the axes that are gone stay, with size 1.
     **options
         As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import GlobalMaxPooling2D
+    >>> x = np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)
+    >>> GlobalMaxPooling2D()(x)
+    array([[6., 7.]], dtype=float32)
+    >>> GlobalMaxPooling2D(keepdims=True)(x).shape
+    (1, 1, 1, 2)
     """
 
     ndim = 2
@@ -159,14 +216,30 @@ class GlobalMaxPooling2D(_GlobalPooling):
 
 
 class GlobalMaxPooling3D(_GlobalPooling):
-    """The largest value of each channel, of x (N, D, H, W, C). As `GlobalMaxPooling2D`."""
+    """The largest value of each channel, of x (N, D, H, W, C). As `GlobalMaxPooling2D`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import GlobalMaxPooling3D
+    >>> GlobalMaxPooling3D()(np.ones((2, 4, 4, 4, 3), np.float32)).shape
+    (2, 3)
+    """
 
     ndim = 3
     operation = Operation.named("global_max_pool3d")
 
 
 class GlobalAveragePooling1D(_GlobalPooling):
-    """The mean of each channel, of x (N, L, C). As `GlobalAveragePooling2D`."""
+    """The mean of each channel, of x (N, L, C). As `GlobalAveragePooling2D`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import GlobalAveragePooling1D
+    >>> GlobalAveragePooling1D()(np.array([[[1.0], [3.0], [2.0]]], np.float32))
+    array([[2.]], dtype=float32)
+    """
 
     ndim = 1
     operation = Operation.named("global_avg_pool1d")
@@ -179,6 +252,13 @@ class GlobalAveragePooling2D(_GlobalPooling):
     ----------
     data_format, keepdims, **options
         As for `GlobalMaxPooling2D`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import GlobalAveragePooling2D
+    >>> GlobalAveragePooling2D()(np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2))
+    array([[3., 4.]], dtype=float32)
     """
 
     ndim = 2
@@ -186,7 +266,15 @@ class GlobalAveragePooling2D(_GlobalPooling):
 
 
 class GlobalAveragePooling3D(_GlobalPooling):
-    """The mean of each channel, of x (N, D, H, W, C). As `GlobalAveragePooling2D`."""
+    """The mean of each channel, of x (N, D, H, W, C). As `GlobalAveragePooling2D`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import GlobalAveragePooling3D
+    >>> GlobalAveragePooling3D()(np.ones((2, 4, 4, 4, 3), np.float32)).shape
+    (2, 3)
+    """
 
     ndim = 3
     operation = Operation.named("global_avg_pool3d")
@@ -202,6 +290,14 @@ class UpSampling2D(FunctionLayer):
     interpolation : {"nearest", "bilinear"}
     **options
         As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import UpSampling2D
+    >>> UpSampling2D()(np.array([1.0, 2.0], np.float32).reshape(1, 1, 2, 1))[0, :, :, 0]
+    array([[1., 1., 2., 2.],
+           [1., 1., 2., 2.]], dtype=float32)
     """
 
     operation = Operation.named("upsample2d")

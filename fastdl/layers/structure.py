@@ -22,6 +22,13 @@ class Flatten(Layer):
         With "channels_first" the channels are moved to the end first, so that one network gives one order.
     **options
         As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import Flatten
+    >>> Flatten()(np.ones((2, 4, 4, 3), np.float32)).shape
+    (2, 48)
     """
 
     def __init__(self, data_format: str | None = None, **options: Any) -> None:
@@ -48,6 +55,13 @@ class Reshape(Layer):
         Without the batch; one entry may be -1 and is found from the others.
     **options
         As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import Reshape
+    >>> Reshape((4, -1))(np.ones((2, 12), np.float32)).shape
+    (2, 4, 3)
     """
 
     def __init__(self, target_shape: Sequence[int], **options: Any) -> None:
@@ -80,6 +94,13 @@ class Permute(Layer):
         The old number, from 1, of each axis of the result: (2, 1) exchanges two axes.
     **options
         As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import Permute
+    >>> Permute((2, 1))(np.ones((2, 3, 5), np.float32)).shape
+    (2, 5, 3)
     """
 
     def __init__(self, dims: Sequence[int], **options: Any) -> None:
@@ -103,6 +124,13 @@ class RepeatVector(Layer):
     n : int
     **options
         As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import RepeatVector
+    >>> RepeatVector(3)(np.ones((2, 5), np.float32)).shape
+    (2, 3, 5)
     """
 
     def __init__(self, n: int, **options: Any) -> None:
@@ -148,6 +176,13 @@ class ZeroPadding2D(_Border):
     data_format : {"channels_last", "channels_first"}, optional
     **options
         As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import ZeroPadding2D
+    >>> ZeroPadding2D(((1, 0), 2))(np.ones((2, 8, 8, 3), np.float32)).shape
+    (2, 9, 12, 3)
     """
 
     def __init__(self, padding: Any = 1, data_format: str | None = None, **options: Any) -> None:
@@ -170,6 +205,13 @@ class Cropping2D(_Border):
     data_format : {"channels_last", "channels_first"}, optional
     **options
         As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import Cropping2D
+    >>> Cropping2D(((1, 0), 2))(np.ones((2, 8, 8, 3), np.float32)).shape
+    (2, 7, 4, 3)
     """
 
     def __init__(self, cropping: Any = 0, data_format: str | None = None, **options: Any) -> None:
