@@ -343,18 +343,21 @@ static void FD(pack_weights)(void *arg, int64_t task, void *scratch) {
     for (int64_t i = 0; i < MR; i++)
         *to++ = v->bias != NULL && i < outputs ? v->bias[group * s->outputs + first + i] : (T)0;
     const T *from = v->w + group * v->group + first * v->out;
-    T check = 0;
-    for (int64_t c = 0; c < s->channels; c++)
-        for (int64_t a = 0; a < d->taps; a++)
-            for (int64_t b = 0; b < h->taps; b++)
-                for (int64_t e = 0; e < w->taps; e++) {
-                    const int64_t t = (d->tap[a] * v->kernel[1] + h->tap[b]) * v->kernel[2] + w->tap[e];
-                    const T *weight = from + c * v->in + t * v->tap;
-                    for (int64_t i = 0; i < outputs; i++) check += (to[i] = weight[i * v->out]) * 0;
-                    for (int64_t i = outputs; i < MR; i++) to[i] = 0;
-                    to += MR;
-                }
-    if (!(check == 0)) __atomic_store_n(&v->finite, 0, __ATOMIC_RELAXED);
+    const int64_t depth = s->channels * s->taps, all_taps = v->kernel[0] * v->kernel[1] * v->kernel[2];
+    if (v->tap == 1 && v->in == s->taps && s->taps == all_taps) /* [c][tap] lies as it is wanted */
+        FD(pack)(to, from, v->out, 1, outputs, depth, MR);
+    else
+        for (int64_t c = 0, k = 0; c < s->channels; c++)
+            for (int64_t a = 0; a < d->taps; a++)
+                for (int64_t b = 0; b < h->taps; b++)
+                    for (int64_t e = 0; e < w->taps; e++, k++) {
+                        const int64_t t = (d->tap[a] * v->kernel[1] + h->tap[b]) * v->kernel[2] + w->tap[e];
+                        for (int64_t i = 0; i < MR; i++)
+                            to[k * MR + i] = i < outputs ? from[c * v->in + t * v->tap + i * v->out] : (T)0;
+                    }
+    V check = {0};
+    for (int64_t k = 0; k < depth * MR; k += VL) check += vload_upto(to + k, depth * MR - k) * (V){0};
+    if (!(vsum(check) == 0)) __atomic_store_n(&v->finite, 0, __ATOMIC_RELAXED);
 }
 
 /* Memory for the taps of three axes and the offsets of their product; the caller frees *memory. */

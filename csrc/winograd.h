@@ -19,6 +19,7 @@
  */
 
 #define WINOGRAD_WEIGHT_BYTES (1280 * 1024) /* of one block of transformed weights, shared by all threads */
+#define WINOGRAD_BLOCKS 8                   /* of weights at most: the source is transformed anew for each */
 #define WINOGRAD_TILE_BYTES (512 * 1024)    /* of a band's transformed tiles and products */
 
 typedef struct {
@@ -102,48 +103,66 @@ static int64_t FD(taps_of_phase)(int64_t tap[3], int64_t *first, const FD(axis) 
     return span + 1 == taps && taps <= 3 ? taps : 0;
 }
 
-/* computes  weights[e][c][o] = (G w G^T)[e] for channel c = task and all outputs of the block
+#define WINOGRAD_KERNEL 36 /* taps of the largest kernel whose weights are read in rows */
+
+/* every[t] = tap t of the whole kernel for VL outputs, the first of which has its weights at `from`. */
+static void FD(load_taps)(V *every, const T *from, const FD(weights) *v, int64_t taps, int64_t lanes) {
+    for (int64_t t = 0; t < taps; t += VL) {
+        V square[VL];
+        for (int64_t i = 0; i < VL; i++) square[i] = i < lanes ? vload_upto(from + i * v->out + t, taps - t) : (V){0};
+        vtranspose(square);
+        for (int64_t i = 0; i < VL && t + i < taps; i++) every[t + i] = square[i];
+    }
+}
+
+/* computes  weights[e][c][o] = (G w G^T)[e] for channel c = task of every phase and all outputs of the block
  * touches   row c of each of the matrices, zero where c or o is padding */
 static void FD(winograd_weights_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     const FD(winograd) *g = arg;
     const FD(weights) *v = g->v;
     const FD(axis) *h = &g->s->axis[1], *w = &g->s->axis[2];
-    const int64_t c = task % g->block, phase = task / g->block;
-    int64_t rows[3], columns[3], first;
-    const int64_t height = FD(taps_of_phase)(rows, &first, h, phase / w->phases);
-    const int64_t width = FD(taps_of_phase)(columns, &first, w, phase % w->phases);
+    const int64_t all_taps = v->kernel[0] * v->kernel[1] * v->kernel[2];
+    const int in_rows = v->tap == 1 && all_taps <= WINOGRAD_KERNEL;
     const int taps = (int)g->taps, size = (int)g->size;
     for (int64_t o = 0; o < g->outputs; o += VL) {
-        V kernel[9], half[18], all[36];
-        const int64_t left = c < g->s->channels ? g->s->outputs - g->first - o : 0, lanes = FD(least)(left, VL);
-        const T *from = v->w + g->group * v->group + (g->first + o) * v->out + c * v->in;
-        for (int i = 0; i < taps; i++)
-            for (int j = 0; j < taps; j++) {
-                const int here = lanes > 0 && i < height && j < width;
-                const int64_t tap = here ? rows[i] * v->kernel[2] + columns[j] : 0;
-                kernel[i * taps + j] = here ? vload_step(from + tap * v->tap, v->out, lanes) : (V){0};
-            }
-        for (int j = 0; j < taps; j++) FD(transform_weight)(half + j, taps, kernel + j, taps, taps);
-        for (int i = 0; i < size; i++) FD(transform_weight)(all + size * i, 1, half + taps * i, 1, taps);
-        for (int64_t e = 0; e < g->products; e++)
-            vstore(g->weights + (e * g->channels + task) * g->outputs + o, all[e]);
+        V every[WINOGRAD_KERNEL], kernel[9], half[18], all[36];
+        const int64_t left = task < g->s->channels ? g->s->outputs - g->first - o : 0, lanes = FD(least)(left, VL);
+        const T *from = v->w + g->group * v->group + (g->first + o) * v->out + task * v->in;
+        if (in_rows) FD(load_taps)(every, from, v, all_taps, lanes);
+        for (int64_t phase = 0; phase < g->phases; phase++) {
+            int64_t rows[3], columns[3], first;
+            const int64_t height = FD(taps_of_phase)(rows, &first, h, phase / w->phases);
+            const int64_t width = FD(taps_of_phase)(columns, &first, w, phase % w->phases);
+            for (int i = 0; i < taps; i++)
+                for (int j = 0; j < taps; j++) {
+                    const int here = lanes > 0 && i < height && j < width;
+                    const int64_t tap = here ? rows[i] * v->kernel[2] + columns[j] : 0;
+                    kernel[i * taps + j] = !here     ? (V){0}
+                                           : in_rows ? every[tap]
+                                                     : vload_step(from + tap * v->tap, v->out, lanes);
+                }
+            for (int j = 0; j < taps; j++) FD(transform_weight)(half + j, taps, kernel + j, taps, taps);
+            for (int i = 0; i < size; i++) FD(transform_weight)(all + size * i, 1, half + taps * i, 1, taps);
+            T *to = g->weights + (phase * g->block + task) * g->outputs + o;
+            for (int64_t e = 0; e < g->products; e++) vstore(to + e * g->channels * g->outputs, all[e]);
+        }
     }
 }
 
 /* computes  tile[i][o] = sum over c of a[i][c] * b[c][o]
  * shapes    a (rows, channels), b (channels, vectors * VL), tile (rows, vectors * VL)
- * layout    row-major with pitches channels, outputs and outputs
+ * layout    row-major with pitches pitch, outputs and outputs
  * touches   exactly those elements
  * order     c ascending */
 static void FD(winograd_tile)(T *restrict tile, const T *restrict a, const T *restrict b, int64_t channels,
-                              int64_t outputs, int rows, int vectors) {
+                              int64_t pitch, int64_t outputs, int rows, int vectors) {
     const T *columns[NV];
     for (int j = 0; j < NV; j++) columns[j] = b + (j < vectors ? j : 0) * VL;
     V acc[MR][NV];
-#define KERNEL(mr, nv)                                                                                           \
-    FD(clear)(acc, mr, nv);                                                                                      \
-    for (int64_t c = 0; c < channels; c++) FD(multiply_add)(acc, a + c, channels, columns, c * outputs, mr, nv); \
+#define KERNEL(mr, nv)                                                                                        \
+    FD(clear)(acc, mr, nv);                                                                                   \
+    for (int64_t c = 0; c < channels; c++) FD(multiply_add)(acc, a + c, pitch, columns, c * outputs, mr, nv); \
     FD(spill)(tile, outputs, acc, mr, nv)
     FD_WITH_TILE(KERNEL, rows, vectors);
 #undef KERNEL
@@ -266,13 +285,14 @@ static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
         }
     }
 
+    const int64_t summed = g->phases == 1 ? s->channels : g->channels; /* the last phase ends with padding */
     const int64_t vectors = g->outputs / VL, chunks = FD(ceil_div)(vectors, NV), chunk = FD(ceil_div)(vectors, chunks);
     for (int64_t e = 0; e < g->products && !fd_stopped(); e++)
         for (int64_t o = 0; o < vectors; o += chunk)
             for (int64_t t = 0; t < count; t += MR)
                 FD(winograd_tile)(products + (e * pitch + t) * g->outputs + o * VL,
                                   tiles + (e * pitch + t) * g->channels,
-                                  g->weights + e * g->channels * g->outputs + o * VL, g->channels, g->outputs,
+                                  g->weights + e * g->channels * g->outputs + o * VL, summed, g->channels, g->outputs,
                                   (int)FD(least)(count - t, MR), (int)FD(least)(vectors - o, chunk));
 
     T *out = s->out + n * s->out_n + (g->group * s->outputs + g->first) * s->out_c;
@@ -290,8 +310,8 @@ static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
 }
 
 /* Taps an axis where Winograd's algorithm applies and pays, else 0: channels and outputs enough for vectors and for the
- * transforms, tiles enough for the kernel's rows, and not mostly taps that are not there. The batch has no say, so that
- * an image gives the same bits alone and in company. */
+ * transforms, tiles enough for the kernel's rows, few enough weights to transform for a batch of one, and not mostly
+ * taps that are not there. The batch has no say, so that an image gives the same bits alone and in company. */
 static int64_t FD(winograd_taps)(const FD(tap_sum) *s) {
     const FD(axis) *d = &s->axis[0], *h = &s->axis[1], *w = &s->axis[2];
     const int64_t phases = h->phases * w->phases;
@@ -304,9 +324,10 @@ static int64_t FD(winograd_taps)(const FD(tap_sum) *s) {
         taps = count > taps ? count : taps;
     }
     near = near && taps > 1 && 4 * s->taps >= 3 * phases * taps * taps;
-    const int large = s->channels >= 16 && s->channels * phases <= 512 && s->outputs >= 16 &&
-                      (h->lattice + 3) / 4 * ((w->lattice + 3) / 4) >= 12;
-    return TBYTES == 4 && flat && near && large ? taps : 0;
+    const int large =
+        s->channels >= 16 && s->outputs >= 16 && FD(ceil_div)(h->lattice, 4) * FD(ceil_div)(w->lattice, 4) >= 12;
+    const int64_t weights = (taps + 3) * (taps + 3) * phases * s->channels * s->outputs * TBYTES;
+    return TBYTES == 4 && flat && near && large && weights <= WINOGRAD_BLOCKS * WINOGRAD_WEIGHT_BYTES ? taps : 0;
 }
 
 static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights) *v, int64_t taps, int threads) {
@@ -320,7 +341,7 @@ static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights)
     const int64_t blocks = FD(ceil_div)(vectors, per_block);
     const int64_t block = FD(ceil_div)(vectors, blocks) * VL;
     g.outputs = block;
-    for (int i = 0; i < 2; i++) g.tiles[i] = (s->axis[i + 1].lattice + 3) / 4;
+    for (int i = 0; i < 2; i++) g.tiles[i] = FD(ceil_div)(s->axis[i + 1].lattice, 4);
     const int64_t room = WINOGRAD_TILE_BYTES / (g.products * (g.channels + block) * TBYTES);
     g.band[1] = g.tiles[1] < room ? g.tiles[1] : room < 1 ? 1 : room;
     g.band[0] = room / g.band[1] < 1 ? 1 : room / g.band[1];
@@ -336,7 +357,7 @@ static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights)
     int rc = FD_OK;
     for (g.group = 0; g.group < s->groups && rc == FD_OK; g.group++)
         for (g.first = 0; g.first < s->outputs && rc == FD_OK; g.first += block) {
-            rc = fd_parallel(FD(winograd_weights_task), &g, g.channels, 0, threads);
+            rc = fd_parallel(FD(winograd_weights_task), &g, g.block, 0, threads);
             if (rc == FD_OK) rc = fd_parallel(FD(winograd_task), &g, tasks, FD(winograd_scratch)(&g), threads);
         }
     fd_free(memory);
