@@ -14,6 +14,7 @@ lint:           ## style, format, types
 	ruff check .
 	ruff format --check .
 	mypy
+	clang-format --dry-run --Werror csrc/*.c csrc/*.h
 
 bench:          ## every implementation of every operation, with pytest-benchmark
 	$(PYTHON) -m pytest bench
