@@ -1,0 +1,69 @@
+"""The command line: ``python -m fastdl info`` and ``python -m fastdl demo``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import fastdl
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1; got {number}")
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fastdl", description="Deep learning for NumPy at the speed of a framework."
+    )
+    parser.add_argument("--version", action="version", version=f"fastdl {fastdl.__version__}")
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="")
+    commands.add_parser("info", help="versions, processor, and the engine that serves each operation")
+    demo = commands.add_parser(
+        "demo",
+        help="train a small network on handwritten digits",
+        description="Train a small convolutional network on the UCI handwritten digits, say how often it is "
+        "right, time a training step on every engine, save the model and a picture.",
+    )
+    demo.add_argument("--epochs", type=_positive, default=8, metavar="N", help="default: %(default)s")
+    demo.add_argument("--seed", type=int, default=0, metavar="S", help="default: %(default)s")
+    demo.add_argument("--out", default=".", metavar="DIR", help="where the files go; default: here")
+    demo.add_argument("--no-plots", action="store_true", help="draw no picture")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    Examples
+    --------
+    >>> main(["info"])  # doctest: +ELLIPSIS
+    fastdl ...
+    0
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "info":
+            print(fastdl.info())
+        elif options.command == "demo":
+            from .demo import run
+
+            run(options.epochs, options.seed, options.out, not options.no_plots)
+        else:
+            parser.print_help()
+    except KeyboardInterrupt:
+        print("\nfastdl: interrupted", file=sys.stderr)
+        return 130
+    except (OSError, RuntimeError, ValueError) as error:
+        print(f"fastdl: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

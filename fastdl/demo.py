@@ -1,0 +1,174 @@
+"""The main job: a small convolutional network learns handwritten digits, and shows how well and how fast."""
+
+from __future__ import annotations
+
+import math
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import backends, plots
+from .callbacks import Callback, Logs
+from .checkpoint import load_model
+from .config import use
+from .datasets import load_digits
+from .layers import Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D
+from .models import Sequential
+from .optimizers import Adam, Optimizer
+from .random import set_random_seed
+
+Array = np.ndarray[Any, Any]
+
+BATCH_SIZE = 64
+LEARNING_RATE = 3e-3
+# Plain loops take about a second an image: enough to compare, short enough to wait for.
+STEP_IMAGES = 2
+
+
+class CosineDecay(Callback):
+    """Lower the learning rate to zero along half a cosine, batch by batch (https://arxiv.org/abs/1608.03983)."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.batch = 0
+
+    def on_train_batch_begin(self, batch: int, logs: Logs) -> None:
+        done = self.batch / (self.params["epochs"] * self.params["steps"])
+        self.optimizer.learning_rate = LEARNING_RATE * (1 + math.cos(math.pi * done)) / 2
+        self.batch += 1
+
+
+def make_model(optimizer: Optimizer | None = None) -> Sequential:
+    """Return the network, compiled: 33 546 parameters."""
+    model = Sequential(
+        [
+            Input((8, 8, 1)),
+            Conv2D(16, 3, padding="same", activation="relu", kernel_initializer="he_normal"),
+            Conv2D(32, 3, padding="same", activation="relu", kernel_initializer="he_normal"),
+            MaxPooling2D(2),
+            Conv2D(64, 3, padding="same", activation="relu", kernel_initializer="he_normal"),
+            Flatten(),
+            Dropout(0.5),
+            Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile(optimizer or Adam(LEARNING_RATE), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def with_shifts(x: Array, y: Array) -> tuple[Array, Array]:
+    """Return the images, and each once more moved by a pixel up, down, left and right."""
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    corners = [(1, 1), (0, 1), (2, 1), (1, 0), (1, 2)]
+    moved = [padded[:, row : row + 8, column : column + 8] for row, column in corners]
+    return np.concatenate(moved), np.tile(y, len(moved))
+
+
+def confusion_matrix(truth: Array, predicted: Array) -> Array:
+    """Return how often digit i, the row, was taken for digit j, the column."""
+    counts = np.zeros((10, 10), int)
+    np.add.at(counts, (truth, predicted), 1)
+    return counts
+
+
+def run(epochs: int = 8, seed: int = 0, out: str | Path = ".", pictures: bool = True) -> float:
+    """Train, evaluate, time and save; print each result.
+
+    Parameters
+    ----------
+    epochs : int
+    seed : int
+        Of the initial weights, the order of the batches and dropout: the same seed gives the same network.
+    out : str or Path
+        Directory for ``fastdl-digits.npz``, the model, and ``fastdl-digits.png``, the picture.
+    pictures : bool
+        Whether to draw, where matplotlib is installed.
+
+    Returns
+    -------
+    float
+        Accuracy on the images held out.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (x_train, y_train), (x_test, y_test) = load_digits()
+    set_random_seed(seed)
+    optimizer = Adam(LEARNING_RATE)
+    model = make_model(optimizer)
+    print(
+        f"A network of {model.count_params()} parameters learns {len(y_train)} handwritten digits of 8x8"
+        " pixels,"
+    )
+    print(f"each in five positions; {len(y_test)} more are held out.")
+
+    start = time.perf_counter()
+    model.fit(
+        *with_shifts(x_train, y_train),
+        batch_size=BATCH_SIZE,
+        epochs=epochs,
+        callbacks=[CosineDecay(optimizer)],
+        verbose=1,
+    )
+    seconds = time.perf_counter() - start
+
+    predicted = model.predict(x_test, verbose=0).argmax(axis=1)
+    wrong = np.flatnonzero(predicted != y_test)
+    accuracy = 1 - len(wrong) / len(y_test)
+    print(f"\n{seconds / epochs:.2f} s an epoch, {seconds:.1f} s in all")
+    print(
+        f"{100 * accuracy:.2f} % of the digits held out are right; {len(wrong)} of {len(y_test)} are wrong\n"
+    )
+    _print_confusion(confusion_matrix(y_test, predicted))
+    _print_step_times(x_train[:STEP_IMAGES], y_train[:STEP_IMAGES], seed)
+
+    path = out / "fastdl-digits.npz"
+    model.save(path)
+    if not np.array_equal(load_model(path).predict(x_test, verbose=0), model.predict(x_test, verbose=0)):
+        raise RuntimeError(f"{path} does not hold the model that was saved")
+    print(f"\nmodel    {path}")
+    if pictures and find_spec("matplotlib") is None:
+        print('picture  none, as matplotlib is not installed: pip install "fastdl[plots]"')
+    elif pictures:
+        path = out / "fastdl-digits.png"
+        plots.digits_report(
+            path, x_test[wrong], y_test[wrong], predicted[wrong], model.layers[0].params["kernel"]
+        )
+        print(f"picture  {path}")
+    return accuracy
+
+
+def _print_confusion(counts: Array) -> None:
+    print("digit    taken for" + "".join(f"{digit:4d}" for digit in range(10)))
+    for digit, row in enumerate(counts):
+        print(f"{digit:5d}" + " " * 12 + "".join(f"{n:4d}" if n else "   ." for n in row))
+
+
+def _print_step_times(x: Array, y: Array, seed: int) -> None:
+    """Time one training step of the same network on the same images, engine by engine."""
+    titles = {"naive": "plain loops", "numpy": "NumPy", "native": "native"}
+    if backends.native_error is not None:
+        del titles["native"]
+    times, losses = {}, {}
+    for engine in titles:
+        with use(backend=engine):
+            set_random_seed(seed)
+            model = make_model()
+            losses[engine] = model.test_on_batch(x, y)[0]
+            # The other engines are quick enough to be measured when everything is warm.
+            times[engine] = min(_step_seconds(model, x, y) for _ in range(1 if engine == "naive" else 50))
+    spread = max(losses.values()) - min(losses.values())
+    print(f"\nOne training step on {len(x)} images, where all compute the same loss within {spread:.0e}:\n")
+    for engine, title in titles.items():
+        factor = times["naive"] / times[engine]
+        print(f"  {title:<12}{1e3 * times[engine]:12.3f} ms{factor:12,.0f} x")
+    if backends.native_error is not None:
+        print(f"\nThe compiled kernels are missing: {backends.native_error}")
+
+
+def _step_seconds(model: Sequential, x: Array, y: Array) -> float:
+    start = time.perf_counter()
+    model.train_on_batch(x, y)
+    return time.perf_counter() - start
