@@ -324,8 +324,8 @@ static int64_t FD(winograd_taps)(const FD(tap_sum) *s) {
         taps = count > taps ? count : taps;
     }
     near = near && taps > 1 && 4 * s->taps >= 3 * phases * taps * taps;
-    const int large =
-        s->channels >= 16 && s->outputs >= 16 && FD(ceil_div)(h->lattice, 4) * FD(ceil_div)(w->lattice, 4) >= 12;
+    const int large = s->channels >= 16 && s->channels * phases <= 512 && s->outputs >= 16 &&
+                      FD(ceil_div)(h->lattice, 4) * FD(ceil_div)(w->lattice, 4) >= 12;
     const int64_t weights = (taps + 3) * (taps + 3) * phases * s->channels * s->outputs * TBYTES;
     return TBYTES == 4 && flat && near && large && weights <= WINOGRAD_BLOCKS * WINOGRAD_WEIGHT_BYTES ? taps : 0;
 }

@@ -80,6 +80,9 @@ class EpochLines(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         print(f"{self.title} - {time.perf_counter() - self.start:.2f}s - {describe_logs(logs)}", flush=True)
 
+    def close(self) -> None:
+        """Leave the line alone from here on, whatever state it is in."""
+
 
 class ProgressBar(EpochLines):
     """Shows a tqdm bar an epoch, with the loss and the metrics so far."""
@@ -102,8 +105,12 @@ class ProgressBar(EpochLines):
         self.bar.set_postfix_str(describe_logs(logs))
         self.bar.close()
 
+    def close(self) -> None:
+        if hasattr(self, "bar"):
+            self.bar.close()
 
-def progress(verbose: int | str) -> list[Callback]:
+
+def progress(verbose: int | str) -> list[EpochLines]:
     """Return what shows the progress: nothing for 0, lines for 2, else a bar where tqdm is installed."""
     if verbose not in (0, 1, 2, "auto"):
         raise ValueError(f"verbose must be 0, 1, 2 or 'auto'; got {verbose!r}")

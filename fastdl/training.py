@@ -140,7 +140,8 @@ class Trainer(Layer):
             data, validation = _split(data, validation_split)
 
         history = callbacks_.History()
-        watchers = [history, *callbacks_.progress(verbose), *(callbacks or ())]
+        progress = callbacks_.progress(verbose)
+        watchers = [history, *progress, *(callbacks or ())]
         steps = -(-len(data.x) // batch_size)
         for watcher in watchers:
             watcher.model = self
@@ -151,17 +152,21 @@ class Trainer(Layer):
         logs: callbacks_.Logs = {}
         for watcher in watchers:
             watcher.on_train_begin(logs)
-        for epoch in range(initial_epoch, epochs):
-            for watcher in watchers:
-                watcher.on_epoch_begin(epoch, {})
-            logs = self._run_epoch(data, batch_size, rng, epoch, watchers)
-            if validation is not None:
-                results = self._evaluate(validation, validation_batch_size or batch_size)
-                logs |= {f"val_{name}": value for name, value in results.items()}
-            for watcher in watchers:
-                watcher.on_epoch_end(epoch, logs)
-            if self.stop_training:
-                break
+        try:
+            for epoch in range(initial_epoch, epochs):
+                for watcher in watchers:
+                    watcher.on_epoch_begin(epoch, {})
+                logs = self._run_epoch(data, batch_size, rng, epoch, watchers)
+                if validation is not None:
+                    results = self._evaluate(validation, validation_batch_size or batch_size)
+                    logs |= {f"val_{name}": value for name, value in results.items()}
+                for watcher in watchers:
+                    watcher.on_epoch_end(epoch, logs)
+                if self.stop_training:
+                    break
+        finally:  # an interrupted bar would go on writing over what comes after it
+            for line in progress:
+                line.close()
         for watcher in watchers:
             watcher.on_train_end(logs)
         return history
