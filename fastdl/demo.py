@@ -96,10 +96,7 @@ def run(epochs: int = 8, seed: int = 0, out: str | Path = ".", pictures: bool = 
     set_random_seed(seed)
     optimizer = Adam(LEARNING_RATE)
     model = make_model(optimizer)
-    print(
-        f"A network of {model.count_params()} parameters learns {len(y_train)} handwritten digits of 8x8"
-        " pixels,"
-    )
+    print(f"A network of {model.count_params()} parameters learns {len(y_train)} handwritten digits,")
     print(f"each in five positions; {len(y_test)} more are held out.")
 
     start = time.perf_counter()
@@ -117,10 +114,9 @@ def run(epochs: int = 8, seed: int = 0, out: str | Path = ".", pictures: bool = 
     accuracy = 1 - len(wrong) / len(y_test)
     print(f"\n{seconds / epochs:.2f} s an epoch, {seconds:.1f} s in all")
     print(
-        f"{100 * accuracy:.2f} % of the digits held out are right; {len(wrong)} of {len(y_test)} are wrong\n"
+        f"{100 * accuracy:.2f} % of the digits held out are right, {len(wrong)} of {len(y_test)} are wrong\n"
     )
     _print_confusion(confusion_matrix(y_test, predicted))
-    _print_step_times(x_train[:1], y_train[:1], seed)  # plain loops take seconds an image
 
     path = out / "fastdl-digits.npz"
     model.save(path)
@@ -135,6 +131,8 @@ def run(epochs: int = 8, seed: int = 0, out: str | Path = ".", pictures: bool = 
             path, x_test[wrong], y_test[wrong], predicted[wrong], model.layers[0].params["kernel"]
         )
         print(f"picture  {path}")
+
+    _print_step_times(x_train[:1], y_train[:1], seed)  # last, since plain loops take seconds an image
     return accuracy
 
 
