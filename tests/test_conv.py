@@ -29,6 +29,7 @@ CONV2D = [
     case((2, 3, 5, 5), (4, 3, 5, 5), (4,), padding="valid"),
     case((1, 2, 2, 2), (2, 2, 3, 3), (2,), padding=3, stride=4),
     case((1, 1, 9, 3), (1, 1, 2, 1), stride=(4, 2), dilation=(3, 1)),
+    case((1, 2, 3, 17), (3, 2, 2, 3), (3,), stride=(1, 5)),
     *(case((1, n, 3, 4), (2, n, 3, 3), (2,), padding=1) for n in TAILS),
     *(case((1, 2, 3, 4), (n, 2, 3, 3), (n,), padding=1) for n in TAILS),
     *(case((1, 1, 3, n), (2, 1, 3, 3), (2,), padding=1) for n in TAILS),
@@ -72,6 +73,7 @@ class TestConv(Matrix):
                 case((2, 7, 3), (3, 3, 2), (2,), layout="NHWC", padding=((2, 0),)),
                 *(case((1, 2, n), (2, 2, 3), (2,), padding=1) for n in TAILS),
             ],
+            large=[case((1, 70, 1500), (9, 70, 3), (9,), padding=1)],  # several pieces of one row
             refusals=[
                 (ValueError, r"x must be \(N, C, W\)", lambda: F.conv1d(X, W)),
                 (ValueError, "stride must be an int or 1", lambda: F.conv1d(X[0], W[0], stride=(1, 1))),
@@ -84,9 +86,13 @@ class TestConv(Matrix):
                 case((9, 20, 33, 35), (36, 20, 3, 3), (36,), padding=1),
                 case((5, 26, 25, 19), (3, 3, 19, 35), (35,), padding=1, layout="NHWC"),
                 case((3, 18, 33, 34), (40, 18, 4, 4), stride=2, padding=1),
-                case((2, 30, 31, 66), (3, 3, 33, 34), groups=2, layout="NHWC"),
+                case((2, 30, 31, 66), (3, 3, 33, 34), (34,), groups=2, layout="NHWC"),
+                case((1, 16, 3, 47), (600, 16, 3, 3), (600,), padding=1),
+                case((1, 16, 30, 34), (16, 16, 6, 6), stride=2, padding=2),
+                case((1, 16, 32, 44), (16, 16, 8, 8), stride=3),
                 case((4, 3, 40, 41), (24, 3, 7, 7), (24,), stride=2, padding=3),
                 case((2, 33, 29, 31), (33, 1, 3, 3), (33,), padding=1, groups=33),
+                case((1, 1, 131, 99), (2, 1, 3, 3), (2,)),
             ],
             refusals=[
                 (
@@ -127,7 +133,9 @@ class TestConv(Matrix):
                 case((1, 2, 3, 3, 3), (2, 2, 2, 2, 2), (2,)),
                 case((1, 2, 3, 4, 5), (4, 1, 3, 3, 3), (4,), padding=1, groups=2, stride=(1, 2, 1)),
                 case((1, 3, 4, 4, 2), (2, 3, 1, 2, 2), layout="NHWC", padding="same", dilation=(2, 1, 1)),
+                case((1, 17, 3, 1, 4), (2, 17, 2, 1, 2), dilation=(1, 1, 2)),
             ],
+            large=[case((1, 16, 3, 14, 13), (16, 16, 1, 3, 3), padding=(0, 1, 1))],
             refusals=[(ValueError, r"x must be \(N, C, D, H, W\)", lambda: F.conv3d(X, W))],
         ),
     ]
@@ -297,7 +305,7 @@ def test_fused_activation(name: str, activation: str) -> None:
     """As the operation and then the activation, forward and backward."""
     rng = np.random.default_rng(2)
     shapes = {
-        "linear": ((5, 4), (4, 7), (7,)),
+        "linear": ((5, 200), (200, 7), (7,)),
         "conv2d": ((2, 4, 5, 5), (7, 4, 3, 3), (7,)),
         "conv_transpose2d": ((2, 4, 5, 5), (4, 7, 3, 3), (7,)),
     }
@@ -312,6 +320,19 @@ def test_fused_activation(name: str, activation: str) -> None:
     np.testing.assert_allclose(getattr(F, name)(*arguments, activation=activation), y, rtol=1e-12, atol=1e-12)
     for came, expected in zip(getattr(F, f"{name}_backward")(dy, fused_ctx), gradients):
         np.testing.assert_allclose(came, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_fused_activation_of_large_images(activation: str, layout: str) -> None:
+    """In float32, where Winograd's algorithm runs and is followed by an activation of its own."""
+    rng = np.random.default_rng(2)
+    x, w = (rng.normal(size=size).astype(np.float32) for size in ((2, 16, 17, 18), (17, 16, 3, 3)))
+    if layout == "NHWC":
+        x, w = to_last(x), w_to_last(w)
+    expected = getattr(F, activation)(F.conv2d(x, w, padding=1, layout=layout))
+    fused = F.conv2d(x, w, padding=1, layout=layout, activation=activation)
+    np.testing.assert_allclose(fused, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("block_bytes", [1, 1600, 2500, 8000])
@@ -371,6 +392,20 @@ def test_one_bad_pixel_of_a_large_image(engine: str, value: float) -> None:
     bad[1, :, 6:9, 8:11] = True
     np.testing.assert_array_equal(np.isnan(y) if np.isnan(value) else np.isposinf(y), bad)
     assert np.isfinite(y[~bad]).all()
+
+
+@pytest.mark.parametrize("engine", FAST_ENGINES)
+@pytest.mark.parametrize("place", [(0, 0), (2, 1)])
+def test_one_bad_weight_of_a_tall_image(engine: str, place: tuple[int, int]) -> None:
+    """Its gradient is NaN where that weight met an output, and not where there was none."""
+    x, w = np.ones((1, 2, 40, 7)), np.ones((3, 2, 3, 3))
+    w[1, 1][place] = np.nan
+    with fastdl.use(backend=engine):
+        y, ctx = F.conv2d_forward(x, w, padding=1)
+        dx = F.conv2d_backward(np.ones_like(y), ctx)[0]
+    met = np.zeros((42, 9), bool)
+    met[place[0] : place[0] + 40, place[1] : place[1] + 7] = True
+    np.testing.assert_array_equal(np.isnan(dx), np.stack([np.zeros((40, 7), bool), met[1:-1, 1:-1]])[None])
 
 
 def test_no_input_channels_give_the_bias() -> None:

@@ -22,7 +22,10 @@ class TestDense(Matrix):
             ],
             arguments=("x", "w", "b"),
             exact=True,
-            large=[case((200, 300), (300, 150), (150,))],
+            large=[
+                case((270, 390), (390, 400), (400,)),
+                case((5, 390), (390, 400), (400,)),  # few rows: w is multiplied as it lies
+            ],
             refusals=[
                 (
                     ValueError,

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import fastdl
-from fastdl import Input, Sequential, backends, optimizers
+from fastdl import Input, Sequential, optimizers
 from fastdl.layers import Dense
+from harness import ENGINES
 from keras_cases import OPTIMIZERS, RECORDED, gradients, wave
 
 ALL = [optimizers.get(name) for name in optimizers.NAMES]
@@ -24,9 +25,7 @@ def steps(optimizer: optimizers.Optimizer, parameter: np.ndarray) -> np.ndarray:
     return parameter
 
 
-@pytest.mark.parametrize(
-    "engine", ["naive", "numpy"] if backends.native_error else ["naive", "numpy", "native"]
-)
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("index", range(len(OPTIMIZERS)), ids=lambda i: f"{OPTIMIZERS[i][0]}{i}")
 def test_steps_as_keras(index: int, engine: str) -> None:
     name, arguments = OPTIMIZERS[index]
@@ -37,6 +36,17 @@ def test_steps_as_keras(index: int, engine: str) -> None:
     # Keras subtracts 0.999^t from 1 in float32: that is off by u / 0.001, and half of it passes the root.
     # In six steps of 0.01 it is 1.8e-6.
     np.testing.assert_allclose(found, expected, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_amsgrad_remembers_the_largest(engine: str) -> None:
+    """By hand: v is 2 and then 1.5, the largest stays 2, and the second rate is √(1 - 1/4)."""
+    optimizer = optimizers.Adam(1.0, beta_1=0.0, beta_2=0.5, epsilon=0.0, amsgrad=True)
+    params = {"p": np.zeros(1)}
+    with fastdl.use(backend=engine):
+        for gradient in (2.0, 1.0):
+            optimizer.update(params, {"p": np.array([gradient])})
+    np.testing.assert_allclose(params["p"], -1 - np.sqrt(0.75 / 2), rtol=1e-12)
 
 
 @pytest.mark.parametrize("optimizer", ALL, ids=optimizers.NAMES)
@@ -59,6 +69,14 @@ class TestUpdate:
         strided[:] = wave((3, 5))
         for other in (strided, fortran, swapped):
             np.testing.assert_array_equal(steps(copy.deepcopy(optimizer), other), plain)
+
+    def test_large_array_as_its_parts(self, optimizer: optimizers.Optimizer) -> None:
+        """So large that the work is divided: a thousand copies take the steps of one."""
+        large, optimizer = {"p": np.tile(wave((3, 5)), (1001, 1))}, copy.deepcopy(optimizer)
+        one = steps(copy.deepcopy(optimizer), wave((3, 5)))
+        for gradient in gradients():
+            optimizer.update(large, {"p": np.tile(gradient, (1001, 1))})
+        np.testing.assert_array_equal(large["p"], np.tile(one, (1001, 1)))
 
     def test_float16(self, optimizer: optimizers.Optimizer) -> None:
         found = steps(copy.deepcopy(optimizer), wave((3, 5)).astype(np.float16))

@@ -89,7 +89,7 @@ class TestRows(Matrix):
                 draw=wide,
                 batched=(),  # the smallest case works along axis 0
                 trusted=name == "log_softmax",  # a softmax is mostly near 0
-                large=[case((64, 1001))],
+                large=[case((64, 1001)), case((2, 3, 700), axis=1)],
                 refusals=[
                     (ValueError, "axis", lambda name=name: getattr(F, name)(np.ones((2, 3)), axis=2)),
                 ],

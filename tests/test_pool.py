@@ -53,6 +53,13 @@ WHOLE = {
 }
 QUARTERS = [case((2, 3, 6, 4), size=2), case((2, 6, 4, 3), size=2, layout="NHWC")]
 LARGEST_WINDOW = 16
+MANY_TAPS = case((1, 1, 41, 33), size=(40, 16), stride=(1, 17))  # more than a byte counts
+LARGE = [
+    case((8, 16, 33, 41), size=3, stride=2, padding=1),
+    # Images that are cut:
+    case((1, 1, 500, 140), size=3, stride=2, padding=1),
+    case((1, 110, 40, 16), size=3, stride=2, padding=1, layout="NHWC"),
+]
 
 
 def windows_refused(name: str) -> list[Any]:
@@ -85,7 +92,7 @@ def avg_row(name: str, cases: list[Any], **more: Any) -> Operation:
 class TestMaxPool(Matrix):
     operations = [
         max_row("max_pool1d", ONE),
-        max_row("max_pool2d", MAX2D, large=[case((8, 16, 33, 41), size=3, stride=2, padding=1)],
+        max_row("max_pool2d", [*MAX2D, MANY_TAPS], large=LARGE,
                 refusals=windows_refused("max_pool2d")),
         max_row("max_pool3d", THREE),
         *(max_row(f"global_max_pool{ndim}d", cases) for ndim, cases in WHOLE.items()),
@@ -95,7 +102,7 @@ class TestMaxPool(Matrix):
 class TestAvgPool(Matrix):
     operations = [
         avg_row("avg_pool1d", ONE),
-        avg_row("avg_pool2d", AVG2D, large=[case((8, 16, 33, 41), size=3, stride=2, padding=1)],
+        avg_row("avg_pool2d", AVG2D, large=LARGE,
                 refusals=windows_refused("avg_pool2d")),
         avg_row("avg_pool2d", QUARTERS, exact=True),
         avg_row("avg_pool3d", THREE),
