@@ -128,6 +128,8 @@ def test_ctrl_c_ends_the_demo_in_a_line(tmp_path: Path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Whoever runs the tests in the background has told their children to ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     process.stdout.readline()  # the first line is printed when training begins
     time.sleep(1)
