@@ -24,6 +24,9 @@
 
 #include "loss.h"
 
+#include "norm.h"
+#include "norm_bwd.h"
+
 #include "update.h"
 
 #define FD_STRING_(name) #name
@@ -56,6 +59,9 @@ static const fd_kernels FD(fd_row) = {
     .softmax_xent_bwd = FD(fd_softmax_xent_bwd),
     .loss_fwd = FD(fd_loss_fwd),
     .loss_bwd = FD(fd_loss_bwd),
+    .norm_stats = FD(fd_norm_stats),
+    .norm_apply = FD(fd_norm_apply),
+    .norm_bwd = FD(fd_norm_bwd),
     .update = FD(fd_update),
 };
 

@@ -69,6 +69,14 @@ typedef struct {
     int64_t channels_last, bilinear;
 } fd_upsample;
 
+/* A normalisation of (blocks, outer, groups, channels, inner): mean and var (blocks, groups), gamma and beta (groups,
+ * channels). */
+typedef struct {
+    int64_t blocks, outer, groups, channels, inner;
+    int64_t fixed; /* 1: mean and var are given, and no functions of x */
+    double eps;
+} fd_norm;
+
 /* One row of the dispatch table: every kernel for one instruction set and one element type.
  * Pointers are to that element type unless named otherwise. */
 typedef struct {
@@ -116,6 +124,13 @@ typedef struct {
                             const void *scale, int64_t rows, int64_t n, int threads);
     int (*loss_fwd)(void *loss, const void *pred, const void *target, int64_t n, int kind, double param, int threads);
     int (*loss_bwd)(void *dpred, const void *pred, const void *target, int64_t n, int kind, double param, int threads);
+
+    /* norm.h, norm_bwd.h */
+    int (*norm_stats)(void *mean, void *var, const void *x, const fd_norm *plan, int threads);
+    int (*norm_apply)(void *y, const void *x, const void *mean, const void *var, const void *gamma, const void *beta,
+                      const fd_norm *plan, int act, double alpha, int threads);
+    int (*norm_bwd)(void *dx, void *dgamma, void *dbeta, const void *dy, const void *x, const void *mean,
+                    const void *var, const void *gamma, const fd_norm *plan, int threads);
 
     /* update.h; hyper in the order of step_vector there */
     int (*update)(void *p, const void *g, void *const *slots, int64_t n, int kind, const double *hyper, int threads);

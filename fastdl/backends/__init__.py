@@ -58,6 +58,9 @@ class Ops:
     softmax_xent_bwd: Primitive
     loss_fwd: Primitive
     loss_bwd: Primitive
+    norm_stats: Primitive
+    norm_apply: Primitive
+    norm_bwd: Primitive
     update: Primitive
 
 

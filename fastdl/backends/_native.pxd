@@ -32,6 +32,10 @@ cdef extern from "fastdl.h" nogil:
         int64_t scale[2]
         int64_t channels_last, bilinear
 
+    ctypedef struct fd_norm:
+        int64_t blocks, outer, groups, channels, inner, fixed
+        double eps
+
     ctypedef struct fd_kernels:
         const char *isa
         int (*gemm)(void *, const void *, const void *, const void *, int64_t, int64_t, int64_t, int, int,
@@ -67,6 +71,11 @@ cdef extern from "fastdl.h" nogil:
                         int64_t, int) noexcept nogil
         int (*loss_fwd)(void *, const void *, const void *, int64_t, int, double, int) noexcept nogil
         int (*loss_bwd)(void *, const void *, const void *, int64_t, int, double, int) noexcept nogil
+        int (*norm_stats)(void *, void *, const void *, const fd_norm *, int) noexcept nogil
+        int (*norm_apply)(void *, const void *, const void *, const void *, const void *, const void *,
+                        const fd_norm *, int, double, int) noexcept nogil
+        int (*norm_bwd)(void *, void *, void *, const void *, const void *, const void *, const void *,
+                        const void *, const fd_norm *, int) noexcept nogil
         int (*update)(void *, const void *, void **, int64_t, int, const double *, int) noexcept nogil
 
     const fd_kernels *fd_kernels_for(int dtype) noexcept

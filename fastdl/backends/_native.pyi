@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..shapes import ConvPlan, PoolPlan, UpsamplePlan
+from ..shapes_norm import NormPlan
 
 def isa() -> str: ...
 def num_threads(threads: int) -> int: ...
@@ -122,5 +123,30 @@ def update(
     n: int,
     kind: int,
     hyper: Sequence[float],
+    threads: int,
+) -> None: ...
+def norm_stats(mean: np.ndarray, var: np.ndarray, x: np.ndarray, plan: NormPlan, threads: int) -> None: ...
+def norm_apply(
+    y: np.ndarray,
+    x: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    plan: NormPlan,
+    act: int,
+    alpha: float,
+    threads: int,
+) -> None: ...
+def norm_bwd(
+    dx: np.ndarray,
+    dgamma: np.ndarray,
+    dbeta: np.ndarray,
+    dy: np.ndarray,
+    x: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    gamma: np.ndarray,
+    plan: NormPlan,
     threads: int,
 ) -> None: ...

@@ -29,6 +29,7 @@ from . import _native
 
 if TYPE_CHECKING:
     from ..shapes import ConvPlan, PoolPlan, UpsamplePlan
+    from ..shapes_norm import NormPlan
 
 _ACTIVATION = {name: code for code, name in enumerate(shapes.ACTIVATIONS)}
 _LOSS = {name: code for code, name in enumerate(shapes.LOSSES)}
@@ -236,6 +237,39 @@ def loss_bwd(pred: np.ndarray, target: np.ndarray, kind: str, param: float = 0.0
     dpred = np.empty(pred.shape, pred.dtype)
     _native.loss_bwd(dpred, pred, target, pred.size, _LOSS[kind], param, current().threads)
     return dpred
+
+
+def norm_stats(x: np.ndarray, plan: NormPlan) -> tuple[np.ndarray, np.ndarray]:
+    mean = np.empty(plan.blocks * plan.groups, x.dtype)
+    var = np.empty_like(mean)
+    _native.norm_stats(mean, var, x, plan, current().threads)
+    return mean, var
+
+
+def norm_apply(
+    x: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    plan: NormPlan,
+    activation: str = "linear",
+    alpha: float = 0.0,
+) -> np.ndarray:
+    y = np.empty(plan.shape, x.dtype)
+    code = _ACTIVATION[activation]
+    _native.norm_apply(y, x, mean, var, gamma, beta, plan, code, alpha, current().threads)
+    return y
+
+
+def norm_bwd(
+    dy: np.ndarray, x: np.ndarray, mean: np.ndarray, var: np.ndarray, gamma: np.ndarray, plan: NormPlan
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    dx = np.empty(plan.shape, x.dtype)
+    dgamma = np.empty(plan.groups * plan.channels, x.dtype)
+    dbeta = np.empty_like(dgamma)
+    _native.norm_bwd(dx, dgamma, dbeta, dy, x, mean, var, gamma, plan, current().threads)
+    return dx, dgamma, dbeta
 
 
 def update(

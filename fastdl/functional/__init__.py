@@ -20,6 +20,7 @@ from .dense import *
 from .global_pool import *
 from .loss import *
 from .noise import *
+from .norm import *
 from .patches import *
 from .pointwise import *
 from .pool import *

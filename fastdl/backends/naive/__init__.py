@@ -11,6 +11,7 @@ Slow on purpose. It defines what the other engines must compute, and it is the b
 from .conv import col2im, conv_dw, conv_dx, conv_fwd, im2col
 from .dense import bias_grad, gemm
 from .loss import loss_bwd, loss_fwd, softmax_bwd, softmax_fwd, softmax_xent_bwd, softmax_xent_fwd
+from .norm import norm_apply, norm_bwd, norm_stats
 from .optimizer import update
 from .pointwise import act_bwd, act_fwd, dropout_bwd, dropout_fwd, prelu_bwd, prelu_fwd
 from .pool import avgpool_bwd, avgpool_fwd, maxpool_bwd, maxpool_fwd, upsample_bwd, upsample_fwd
@@ -33,6 +34,9 @@ __all__ = [
     "loss_fwd",
     "maxpool_bwd",
     "maxpool_fwd",
+    "norm_apply",
+    "norm_bwd",
+    "norm_stats",
     "prelu_bwd",
     "prelu_fwd",
     "softmax_bwd",
