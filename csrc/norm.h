@@ -43,7 +43,7 @@ static FD(grid) FD(grid_of)(int64_t blocks, int64_t outer, int64_t channels, int
     if (blocks * outer * channels * inner == 0) return g;
     if (g.by_columns) {
         const int64_t row = channels * inner;
-        g.fold = FD(most)(1, FD(least)(WIDE / row, outer));
+        g.fold = FD(most)(1, FD(least)(COLUMN_TILE / row, outer));
         g.unit = inner;
         g.columns = g.fold * row;
         g.pieces = FD(pieces)(outer / g.fold, COLUMN_PIECE) + (outer % g.fold > 0);
@@ -114,42 +114,45 @@ typedef struct {
     FD(moments) *of; /* (blocks, pieces, columns) */
 } FD(stats);
 
-/* The moments, when squares and rest are the sums of d*d and d, d being the distance from a `mean` that was rounded. */
-FD_INLINE FD(moments) FD(moments_about)(double count, double mean, double rest, double squares) {
-    const double centred = squares - rest * rest / count;
-    return (FD(moments)){count, mean + rest / count, centred < 0 ? 0 : centred};
+/* The moments, when squares and rest are the sums of d*d and d, d being the distance from a mean that was rounded;
+ * share is 1 / count. */
+FD_INLINE FD(moments) FD(moments_about)(double count, double share, double mean, double rest, double squares) {
+    const double centred = squares - rest * rest * share;
+    return (FD(moments)){count, mean + rest * share, centred < 0 ? 0 : centred};
+}
+
+/* The sums of d and d*d, d being the distance from centre, of rows of n elements: element i of a row goes into lane
+ * i % VL of vector i / VL % 4, or of vector 0 in the row's last, short round. */
+FD_INLINE void FD(sums_about)(V sum[4], V squares[4], V centre, const T *x, int64_t rows, int64_t n, int64_t pitch) {
+    for (int64_t row = 0; row < rows; row++, x += pitch) {
+        int64_t i = 0;
+        for (; i + 4 * VL <= n; i += 4 * VL)
+            for (int j = 0; j < 4; j++) {
+                const V d = vload(x + i + j * VL) - centre;
+                sum[j] += d;
+                squares[j] = vfma(d, d, squares[j]);
+            }
+        for (; i < n; i += VL) {
+            const V d = FD(first_lanes)(vload_upto(x + i, n - i) - centre, n - i);
+            sum[0] += d;
+            squares[0] = vfma(d, d, squares[0]);
+        }
+    }
 }
 
 /* computes  the moments of all values
  * shapes    x (rows, n)
  * layout    row-major, with a pitch
  * touches   exactly those elements, twice
- * order     element i of a row into lane i % VL of vector i / VL % 4 (of vector 0 in the row's last, short round)
+ * order     sums_about, then the tree of vsum
  * source    Chan, Golub and LeVeque 1983, Algorithms for computing the sample variance: two passes, corrected */
-static FD(moments) FD(moments_of_runs)(const T *x, int64_t rows, int64_t n, int64_t pitch) {
-    const double count = (double)(rows * n);
-    V centre = vset1(*x), sum[4], squares[4];
-    for (int pass = 0; pass < 2; pass++) {
-        memset(sum, 0, sizeof sum);
-        memset(squares, 0, sizeof squares);
-        for (int64_t row = 0; row < rows; row++) {
-            const T *at = x + row * pitch;
-            int64_t i = 0;
-            for (; i + 4 * VL <= n; i += 4 * VL)
-                for (int j = 0; j < 4; j++) {
-                    const V d = vload(at + i + j * VL) - centre;
-                    sum[j] += d;
-                    squares[j] = vfma(d, d, squares[j]);
-                }
-            for (; i < n; i += VL) {
-                const V d = FD(first_lanes)(vload_upto(at + i, n - i) - centre, n - i);
-                sum[0] += d;
-                squares[0] = vfma(d, d, squares[0]);
-            }
-        }
-        if (pass == 0) centre += (T)(FD(sum_of_four)(sum) / count);
-    }
-    return FD(moments_about)(count, (double)centre[0], FD(sum_of_four)(sum), FD(sum_of_four)(squares));
+FD_INLINE FD(moments) FD(moments_of_runs)(const T *x, int64_t rows, int64_t n, int64_t pitch) {
+    const double count = (double)(rows * n), share = 1 / count;
+    V first[4] = {{0}}, sum[4] = {{0}}, squares[4] = {{0}}, unused[4] = {{0}};
+    FD(sums_about)(first, unused, vset1(*x), x, rows, n, pitch);
+    const T centre = *x + (T)(FD(sum_of_four)(first) * share);
+    FD(sums_about)(sum, squares, vset1(centre), x, rows, n, pitch);
+    return FD(moments_about)(count, share, (double)centre, FD(sum_of_four)(sum), FD(sum_of_four)(squares));
 }
 
 /* computes  the moments of each column
@@ -173,7 +176,7 @@ FD_INLINE void FD(moments_of_columns)(FD(moments) *of, const T *x, int64_t rows,
         for (int j = 0; j < 4 && pass == 0; j++) centre[j] += sum[j] / (T)rows;
     }
     for (int64_t c = 0; c < n; c++)
-        of[c] = FD(moments_about)((double)rows, (double)centre[c / VL][c % VL], (double)sum[c / VL][c % VL],
+        of[c] = FD(moments_about)((double)rows, 1 / (double)rows, (double)centre[c / VL][c % VL], (double)sum[c / VL][c % VL],
                                   (double)squares[c / VL][c % VL]);
 }
 
@@ -196,6 +199,7 @@ static void FD(stats_task)(void *arg, int64_t task, void *scratch) {
 /* The moments of a channel, from those of its pieces: about the first one's mean, then about the mean of all. */
 static FD(moments) FD(moments_of_pieces)(const FD(grid) *g, const FD(moments) *of, int64_t block, int64_t channel) {
     const FD(moments) *first = of + (block * g->pieces * g->columns + channel * g->unit);
+    if (g->pieces * g->fold * g->unit == 1) return *first;
     FD(moments) all = {0, first->mean, 0};
     for (int pass = 0; pass < 2; pass++) {
         double count = 0, sum = 0, squares = 0;
@@ -208,7 +212,7 @@ static FD(moments) FD(moments_of_pieces)(const FD(grid) *g, const FD(moments) *o
                 sum += m->count * d;
                 squares += m->squares + m->count * d * d;
             }
-        all = FD(moments_about)(count, all.mean, sum, squares);
+        all = FD(moments_about)(count, 1 / count, all.mean, sum, squares);
     }
     return all;
 }

@@ -121,6 +121,7 @@ def group_norm_plan(
     return NormPlan(x_shape, *split, number(op, "eps", eps), (channels,))
 
 
+@_cached
 def normalised_axes(op: str, axis: Any, x_shape: Shape) -> Shape:
     """Return `axis`, one int or several, as ascending axes counted from the front."""
     axes = tuple(sorted(axis_index(op, a, x_shape) for a in (axis if is_sequence(axis) else (axis,))))

@@ -8,8 +8,7 @@ beta may be None, for no scaling and no shift.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -42,8 +41,7 @@ ARGUMENTS = ("x", "gamma", "beta")
 Gradients = tuple[Array | None, Array | None, Array | None]
 
 
-@dataclass(frozen=True, slots=True)
-class NormContext:
+class NormContext(NamedTuple):
     """What the gradient needs: x and gamma themselves, not copies, and the statistics that were used.
 
     Attributes
@@ -60,7 +58,7 @@ class NormContext:
     gamma: Array
     mean: Array
     var: Array
-    learnt: tuple[str, ...]  # the arguments that were given, and so have a gradient
+    given: tuple[bool, ...]  # whether there was an x, a gamma, a beta
     moved: Shape  # the axes that were brought to the end
     activation: str
     alpha: float
@@ -403,7 +401,7 @@ def _normalised(
 ) -> tuple[Array, NormContext]:
     """Return y and its ctx, from x, gamma, beta, and what is fixed of mean and var: canonical, or None."""
     x, gamma, beta, mean, var = arrays
-    learnt = tuple(name for name, array in zip(ARGUMENTS, arrays) if array is not None)
+    given = (True, gamma is not None, beta is not None)
     if gamma is None:
         gamma = np.ones(plan.affine_shape, x.dtype)
     if beta is None:
@@ -418,7 +416,7 @@ def _normalised(
     else:
         y = ops.norm_apply(x, mean, var, gamma, beta, plan, activation, alpha)
         saved = y if needed else None
-    ctx = NormContext(op, ops, plan, dtype, x, gamma, mean, var, learnt, moved, activation, alpha, saved)
+    ctx = NormContext(op, ops, plan, dtype, x, gamma, mean, var, given, moved, activation, alpha, saved)
     return restored(_back(y, moved), dtype), ctx
 
 
@@ -438,6 +436,6 @@ def _gradients(op: str, dy: Any, ctx: NormContext, needs: Any) -> Gradients:
         dy = ctx.ops.act_bwd(dy, ctx.saved, ctx.activation, ctx.alpha)
     dx, *others = ctx.ops.norm_bwd(dy, ctx.x, ctx.mean, ctx.var, ctx.gamma, plan)
     gradients = (_back(dx, moved), *(other.reshape(plan.affine_shape) for other in others))
-    wants = [name in needs and name in ctx.learnt for name in ARGUMENTS]
+    wants = [given and name in needs for name, given in zip(ARGUMENTS, ctx.given)]
     dx, dgamma, dbeta = (restored(a, ctx.dtype) if want else None for a, want in zip(gradients, wants))
     return dx, dgamma, dbeta
