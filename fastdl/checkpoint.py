@@ -61,7 +61,7 @@ def save_model(model: Sequential, path: str | PathLike[str]) -> None:
     if not model.built:
         raise ValueError(f"save: {model.name} has no weights yet; build it or run it once")
     header = json.dumps({"version": _VERSION, "model": configurable.describe(model)})
-    weights = dict(model.params)
+    weights = model.named_weights()
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -138,11 +138,11 @@ def _fill(path: Path, model: Any, weights: Mapping[str, Array]) -> None:
     """Copy the weights into the model, each where it belongs."""
     if not isinstance(model, Layer):
         raise ValueError(f"load_model: {path} holds no model")
-    params = model.params
-    if params.keys() != weights.keys():
-        differing = ", ".join(sorted(params.keys() ^ weights.keys()))
+    owned = model.named_weights()
+    if owned.keys() != weights.keys():
+        differing = ", ".join(sorted(owned.keys() ^ weights.keys()))
         raise ValueError(f"load_model: {path}: the weights are not those of its architecture ({differing})")
-    for name, own in params.items():
+    for name, own in owned.items():
         if own.shape != weights[name].shape or own.dtype != weights[name].dtype:
             raise ValueError(
                 f"load_model: {path}: {name} is {weights[name].dtype} {weights[name].shape},"

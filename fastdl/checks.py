@@ -79,7 +79,7 @@ def shape(op: str, name: str, value: Any) -> Shape:
     return tuple(integer(op, name, size, minimum=0) for size in value)
 
 
-def axis_index(op: str, value: Any, of: Shape) -> int:
+def axis_index(op: str, value: Any, of: tuple[int | None, ...]) -> int:
     """Return `value`, an axis of an array of shape `of`, counted from the front."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{op}: axis must be an integer; got {value!r}")

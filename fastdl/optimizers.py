@@ -23,7 +23,8 @@ import numpy as np
 from . import backends, checks, config
 from .configurable import Configurable, lookup
 from .functional._arrays import FLOAT32, FLOAT64, canonical
-from .layers.base import Array, ArrayDict, Layer
+from .layers.arrays import Array, ArrayDict
+from .layers.base import Layer
 
 
 class Optimizer(Configurable, ABC):

@@ -289,14 +289,20 @@ class Trainer(Layer):
         assert self.optimizer is not None
         self.zero_grads()
         fused = self._fused
-        y_pred, back = self.partial_vjp(batch.x, True, wants_dx=False, logits=fused)
-        value, gradient = self.loss.vjp(batch.y, y_pred, batch.weight, logits=fused)
-        if not math.isfinite(value):
-            place = "" if epoch is None else f" in epoch {epoch + 1}, batch {number + 1}"
-            raise ValueError(
-                f"{op}: the loss is {value}{place}; the model is as it was before this batch."
-                " Look for NaN or Inf in x and y, or lower the learning rate"
-            )
+        before = [(array, array.copy()) for array in self.state.values()]
+        try:
+            y_pred, back = self.partial_vjp(batch.x, True, wants_dx=False, logits=fused)
+            value, gradient = self.loss.vjp(batch.y, y_pred, batch.weight, logits=fused)
+            if not math.isfinite(value):
+                place = "" if epoch is None else f" in epoch {epoch + 1}, batch {number + 1}"
+                raise ValueError(
+                    f"{op}: the loss is {value}{place}; the model is as it was before this batch."
+                    " Look for NaN or Inf in x and y, or lower the learning rate"
+                )
+        except BaseException:
+            for array, untouched in before:
+                array[...] = untouched
+            raise
         back(gradient())
         self.optimizer.step(self)
         return value, y_pred

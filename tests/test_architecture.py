@@ -20,7 +20,7 @@ from fastdl import layers
 ROOT = Path(__file__).parents[1]
 
 ORDER = (
-    ("checks", "config", "configurable", "geometry", "initializers", "random", "shapes"),
+    ("checks", "config", "configurable", "geometry", "initializers", "random", "shapes", "shapes_norm"),
     ("backends",),
     ("functional",),
     ("layers",),
@@ -36,7 +36,7 @@ UPWARDS = {
 }
 """Arrows the other way, (from, to), and why. They are inside functions, so that loading goes one way."""
 
-FAMILIES = ("conv", "dense", "loss", "pointwise", "pool")
+FAMILIES = ("conv", "dense", "loss", "norm", "pointwise", "pool")
 PLACES = (
     "fastdl/functional/{}.py",
     "fastdl/layers/{}.py",

@@ -1,4 +1,4 @@
-"""Normalisation: the check matrix, accuracy and ends by hand, torch, and the layers as Keras has them."""
+"""Normalisation: the check matrix, accuracy and ends by hand, and torch."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ GROUP: list[tuple[tuple[int, ...], dict[str, Any]]] = [
 ]
 
 
-# Several pieces and tasks of each kind: runs, runs of several pieces, columns, folded ones with some left over.
+# Several pieces and tasks of each kind: runs, long runs, columns, folded ones with some left over.
 LARGE = {
     "batch_norm": [
         ((8, 16, 33, 41), {"training": True}),

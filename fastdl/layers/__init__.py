@@ -19,6 +19,7 @@ from .conv import (
     SeparableConv2D,
 )
 from .dense import Dense
+from .norm import BatchNormalization, GroupNormalization, InstanceNormalization, LayerNormalization
 from .pointwise import (
     ELU,
     Activation,
@@ -66,6 +67,7 @@ __all__ = [
     "AvgPool1D",
     "AvgPool2D",
     "AvgPool3D",
+    "BatchNormalization",
     "Conv1D",
     "Conv1DTranspose",
     "Conv2D",
@@ -90,8 +92,11 @@ __all__ = [
     "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
+    "GroupNormalization",
     "Input",
+    "InstanceNormalization",
     "Layer",
+    "LayerNormalization",
     "LeakyReLU",
     "MaxPool1D",
     "MaxPool2D",

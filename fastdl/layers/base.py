@@ -16,8 +16,8 @@ from numpy.typing import DTypeLike
 from .. import checks, config, initializers
 from ..configurable import Configurable, snake_case
 from ..random import generator
+from .arrays import Array, ArrayDict
 
-Array: TypeAlias = np.ndarray[Any, Any]
 Back: TypeAlias = Callable[[Array], Array]
 Shape: TypeAlias = tuple[int | None, ...]
 
@@ -26,46 +26,6 @@ _numbers: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
 
 # The sizes an axis of unknown length is tried with; see `Layer.compute_output_shape`.
 _TRIAL_SIZES = (96, 160)
-
-
-class ArrayDict(dict[str, Array]):
-    """Arrays by name, which stay the same arrays for as long as the layer lives.
-
-    Assigning to a name that is there copies into its array, so that everyone who holds the array sees the
-    change: ``params["kernel"] -= 0.1 * grads["kernel"]`` and ``params["kernel"] = other`` both change the
-    layer.
-
-    Attributes
-    ----------
-    version : int
-        How often the arrays were changed; see `touch`.
-    """
-
-    version = 0
-    parts: Sequence[ArrayDict] = ()
-
-    @classmethod
-    def gather(cls, named: Sequence[tuple[str, ArrayDict]]) -> ArrayDict:
-        """Return one dict over several, with the prefix of each before its names."""
-        whole = cls()
-        for prefix, part in named:
-            whole.update({prefix + name: array for name, array in part.items()})
-        whole.parts = [part for _, part in named]
-        return whole
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        own = self.get(name)
-        if own is None:
-            super().__setitem__(name, value)
-        elif own is not value:
-            own[...] = value
-        self.touch()
-
-    def touch(self) -> None:
-        """Note that the arrays were changed in place: gradients that still need the old ones are void."""
-        self.version += 1
-        for part in self.parts:
-            part.touch()
 
 
 def _next_name(kind: str) -> str:
@@ -85,8 +45,8 @@ def _build_once(build: Callable[[Any, Shape], None]) -> Callable[[Any, Shape], N
                 build(self, tuple(input_shape))
                 self.built = outermost
             except BaseException:
-                self._params.clear()
-                self._grads.clear()
+                for arrays in (self._params, self._grads, self._state):
+                    arrays.clear()
                 raise
             finally:
                 self._being_built = not outermost
@@ -192,6 +152,7 @@ class Layer(Configurable, ABC):
         self._being_built = False
         self._params = ArrayDict()
         self._grads = ArrayDict()
+        self._state = ArrayDict()
         self._rng = generator(seed)
         self._back: Back | None = None
 
@@ -327,19 +288,30 @@ class Layer(Configurable, ABC):
         """The gradients, under the names of `params`; they add up until `zero_grads`."""
         return self._grads
 
+    @property
+    def state(self) -> ArrayDict:
+        """What the layer keeps beside its parameters and training changes without a gradient, by name."""
+        return self._state
+
     def add_weight(
-        self, name: str, shape: Shape, initializer: str | initializers.Initializer = "glorot_uniform"
+        self,
+        name: str,
+        shape: Shape,
+        initializer: str | initializers.Initializer = "glorot_uniform",
+        trainable: bool = True,
     ) -> Array:
-        """Make a parameter and its gradient, and return the parameter. For use in `build`."""
+        """Make and return a parameter and its gradient, or else an array of `state`. For use in `build`."""
         if None in shape:
             raise ValueError(
                 f"{self.name}: {name} of shape {tuple(shape)} needs an axis of the input whose size is open"
             )
         size = checks.shape(self.name, name, tuple(shape))
         checks.check_bytes(self.name, name, size)
-        self._params[name] = initializers.get(initializer)(size, self.dtype, self._rng)
-        self._grads[name] = np.zeros(size, self.dtype)
-        return self._params[name]
+        arrays = self._params if trainable else self._state
+        arrays[name] = initializers.get(initializer)(size, self.dtype, self._rng)
+        if trainable:
+            self._grads[name] = np.zeros(size, self.dtype)
+        return arrays[name]
 
     def accumulate(self, **gradients: Array | None) -> None:
         """Add gradients by name to `grads`, in place; what was not computed is None."""
@@ -363,12 +335,21 @@ class Layer(Configurable, ABC):
         return any(leaf.trainable and leaf.params for _, leaf in self.leaves())
 
     def count_params(self) -> int:
-        """Return how many numbers the parameters hold."""
+        """Return how many numbers the weights hold: the parameters and the state."""
         if not self.built:
             raise ValueError(
                 f"{self.name}: count_params needs a built layer; call build(input_shape) or run it once"
             )
-        return sum(array.size for array in self.params.values())
+        return sum(array.size for array in self.named_weights().values())
+
+    def named_weights(self) -> dict[str, Array]:
+        """Return parameters and state by name, in Keras's order: those of one layer, then of the next."""
+        return {
+            prefix + name: array
+            for prefix, leaf in self.leaves()
+            for arrays in (leaf.params, leaf.state)
+            for name, array in arrays.items()
+        }
 
     @property
     def trainable_weights(self) -> list[Array]:
@@ -377,30 +358,35 @@ class Layer(Configurable, ABC):
 
     @property
     def non_trainable_weights(self) -> list[Array]:
-        """The parameters an optimizer leaves alone."""
-        return [p for _, leaf in self.leaves() if not leaf.trainable for p in leaf.params.values()]
+        """The parameters an optimizer leaves alone, and the state."""
+        return [
+            array
+            for _, leaf in self.leaves()
+            for arrays in ((leaf.state,) if leaf.trainable else (leaf.params, leaf.state))
+            for array in arrays.values()
+        ]
 
     def get_weights(self) -> list[Array]:
-        """Return copies of the parameters, in Keras's order."""
-        return [array.copy() for array in self.params.values()]
+        """Return copies of the weights, in the order of `named_weights`."""
+        return [array.copy() for array in self.named_weights().values()]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Copy arrays in the order of `get_weights` into the parameters.
+        """Copy arrays in the order of `get_weights` into the layer's.
 
         Raises
         ------
         ValueError
             If their number or a shape does not fit; nothing has been changed then.
         """
-        params = self.params
-        if len(weights) != len(params):
-            raise ValueError(f"{self.name}: set_weights expects {len(params)} arrays; got {len(weights)}")
+        owned = self.named_weights()
+        if len(weights) != len(owned):
+            raise ValueError(f"{self.name}: set_weights expects {len(owned)} arrays; got {len(weights)}")
         arrays = [np.asarray(weight) for weight in weights]
-        for (name, own), array in zip(params.items(), arrays):
+        for (name, own), array in zip(owned.items(), arrays):
             checks.same_shape(f"{self.name}: set_weights", name, array.shape, own.shape, "the layer's")
-        for own, array in zip(params.values(), arrays):
+        for own, array in zip(owned.values(), arrays):
             own[...] = array
-        params.touch()
+        self.params.touch()
 
     def astype(self, dtype: DTypeLike) -> Layer:
         """Compute in another dtype from here on; convert the parameters, clear the gradients."""
@@ -408,6 +394,7 @@ class Layer(Configurable, ABC):
         self._params.touch()
         self._params = ArrayDict({name: array.astype(dtype) for name, array in self._params.items()})
         self._grads = ArrayDict({name: np.zeros_like(array) for name, array in self._params.items()})
+        self._state = ArrayDict({name: array.astype(dtype) for name, array in self._state.items()})
         return self
 
     def __repr__(self) -> str:

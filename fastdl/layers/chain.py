@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .base import Array, ArrayDict, Back, Layer, Shape
+from .arrays import Array, ArrayDict
+from .base import Back, Layer, Shape
 
 
 class Chain(Layer):
@@ -82,6 +83,10 @@ class Chain(Layer):
     @property
     def grads(self) -> ArrayDict:
         return ArrayDict.gather([(prefix, leaf.grads) for prefix, leaf in self.leaves()])
+
+    @property
+    def state(self) -> ArrayDict:
+        return ArrayDict.gather([(prefix, leaf.state) for prefix, leaf in self.leaves()])
 
     def zero_grads(self) -> None:
         for layer in self.layers:

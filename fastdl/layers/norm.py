@@ -1,0 +1,284 @@
+"""Normalisation, which keeps what flows through a deep network at one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import checks, initializers
+from ..shapes_norm import normalised_axes
+from .base import Array, Back, Layer, Shape
+from .operation import Operation
+
+
+class _Normalization(Layer):
+    """Base of the normalisations: y = gamma · (x - mean) / sqrt(variance + epsilon) + beta.
+
+    A subclass makes gamma and beta in `build`, names its function in `operation` and the function's other
+    arguments in `arguments`.
+    """
+
+    operation: Operation
+    arguments: dict[str, Any]
+
+    def __init__(
+        self,
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta_initializer: str | initializers.Initializer,
+        gamma_initializer: str | initializers.Initializer,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.epsilon = checks.number(self.name, "epsilon", epsilon)
+        self.center = center
+        self.scale = scale
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.arguments = {"eps": self.epsilon}
+
+    def _add_affine(self, shape: Shape) -> None:
+        if self.scale:
+            self.add_weight("gamma", shape, self.gamma_initializer)
+        if self.center:
+            self.add_weight("beta", shape, self.beta_initializer)
+
+    def _affine(self) -> tuple[Array | None, Array | None]:
+        return self._params.get("gamma"), self._params.get("beta")
+
+    def call(self, x: Array) -> Array:
+        return self.operation.run(x, *self._affine(), **self.arguments)
+
+    def vjp(self, x: Array, training: bool = True) -> tuple[Array, Back]:
+        y, ctx = self.operation.forward(x, *self._affine(), **self.arguments)
+        return y, self._back_through(ctx)
+
+    def _back_through(self, ctx: Any) -> Back:
+        needs = ("x", "gamma", "beta") if self.trainable else ("x",)
+
+        def back(dy: Array) -> Array:
+            dx, dgamma, dbeta = self.operation.backward(dy, ctx, needs)
+            self.accumulate(gamma=dgamma, beta=dbeta)
+            return dx
+
+        return back
+
+
+class BatchNormalization(_Normalization):
+    """Normalise each channel by its mean and variance over the batch (Ioffe and Szegedy, 2015).
+
+    In training these are the batch's own, and running ones follow them: moving = momentum · moving +
+    (1 - momentum) · batch, the variance being the biased one. In inference, and with ``trainable=False``,
+    the running ones are used and left as they are.
+
+    Parameters
+    ----------
+    axis : int
+        Where the channels are.
+    momentum : float
+        In [0, 1].
+    epsilon : float
+    center, scale : bool
+        Whether there is a beta, and a gamma.
+    beta_initializer, gamma_initializer : str or Initializer
+    moving_mean_initializer, moving_variance_initializer : str or Initializer
+    **options
+        As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import BatchNormalization
+    >>> layer = BatchNormalization(momentum=0.5, epsilon=0)
+    >>> layer(np.array([[1.0], [3.0]], np.float32), training=True).ravel()
+    array([-1.,  1.], dtype=float32)
+    >>> layer.state["moving_mean"]
+    array([1.], dtype=float32)
+    """
+
+    operation = Operation.named("batch_norm")
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: str | initializers.Initializer = "zeros",
+        gamma_initializer: str | initializers.Initializer = "ones",
+        moving_mean_initializer: str | initializers.Initializer = "zeros",
+        moving_variance_initializer: str | initializers.Initializer = "ones",
+        **options: Any,
+    ) -> None:
+        super().__init__(epsilon, center, scale, beta_initializer, gamma_initializer, **options)
+        self.axis = axis
+        self.momentum = checks.number(self.name, "momentum", momentum)
+        if self.momentum > 1:
+            raise ValueError(f"{self.name}: momentum must be at most 1; got {momentum!r}")
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self.arguments["axis"] = axis
+
+    def build(self, input_shape: Shape) -> None:
+        shape = (input_shape[checks.axis_index(self.name, self.axis, input_shape)],)
+        self._add_affine(shape)
+        self.add_weight("moving_mean", shape, self.moving_mean_initializer, trainable=False)
+        self.add_weight("moving_variance", shape, self.moving_variance_initializer, trainable=False)
+
+    def call(self, x: Array) -> Array:
+        return self.operation.run(x, *self._affine(), *self._moving(), training=False, **self.arguments)
+
+    def vjp(self, x: Array, training: bool = True) -> tuple[Array, Back]:
+        training = training and self.trainable
+        y, ctx = self.operation.forward(
+            x, *self._affine(), *self._moving(), training=training, **self.arguments
+        )
+        if training and x.size:
+            for moving, batch in zip(self._moving(), (ctx.mean, ctx.var)):
+                moving *= self.momentum
+                moving += (1 - self.momentum) * batch
+        return y, self._back_through(ctx)
+
+    def _moving(self) -> tuple[Array, Array]:
+        return self._state["moving_mean"], self._state["moving_variance"]
+
+
+class LayerNormalization(_Normalization):
+    """Normalise each sample, or each position of it, by its own mean and variance (Ba et al., 2016).
+
+    Parameters
+    ----------
+    axis : int or sequence of int
+        What is normalised together, and has a gamma and beta of its own each.
+    epsilon : float
+    center, scale : bool
+        Whether there is a beta, and a gamma.
+    beta_initializer, gamma_initializer : str or Initializer
+    **options
+        As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import LayerNormalization
+    >>> LayerNormalization(epsilon=0)(np.array([[1.0, 3.0], [10.0, 30.0]], np.float32))
+    array([[-1.,  1.],
+           [-1.,  1.]], dtype=float32)
+    """
+
+    operation = Operation.named("layer_norm")
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: str | initializers.Initializer = "zeros",
+        gamma_initializer: str | initializers.Initializer = "ones",
+        **options: Any,
+    ) -> None:
+        super().__init__(epsilon, center, scale, beta_initializer, gamma_initializer, **options)
+        self.axis = axis
+        self.arguments["axis"] = axis
+
+    def build(self, input_shape: Shape) -> None:
+        axes = normalised_axes(self.name, self.axis, input_shape)
+        self._add_affine(tuple(input_shape[axis] for axis in axes))
+
+
+class _SampleNormalization(_Normalization):
+    """Base of the normalisations of some channels of one sample."""
+
+    axis: int
+
+    def build(self, input_shape: Shape) -> None:
+        axis = checks.axis_index(self.name, self.axis, input_shape)
+        if axis not in (1, len(input_shape) - 1):
+            raise ValueError(
+                f"{self.name}: axis must be 1 or the last one of x, {input_shape}; got {self.axis}"
+            )
+        self.arguments["layout"] = "NHWC" if axis == len(input_shape) - 1 else "NCHW"
+        self._add_affine((input_shape[axis],))
+
+
+class GroupNormalization(_SampleNormalization):
+    """Normalise groups of channels of each sample by their mean and variance (Wu and He, 2018).
+
+    Parameters
+    ----------
+    groups : int
+        How many; -1 makes each channel a group, which is `InstanceNormalization`.
+    axis : int
+        Where the channels are: the last axis, or the one behind the batch.
+    epsilon : float
+    center, scale : bool
+        Whether there is a beta, and a gamma.
+    beta_initializer, gamma_initializer : str or Initializer
+    **options
+        As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import GroupNormalization
+    >>> GroupNormalization(groups=2, epsilon=0)(np.array([[1.0, 3.0, 10.0, 30.0]], np.float32))
+    array([[-1.,  1., -1.,  1.]], dtype=float32)
+    """
+
+    operation = Operation.named("group_norm")
+
+    def __init__(
+        self,
+        groups: int = 32,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: str | initializers.Initializer = "zeros",
+        gamma_initializer: str | initializers.Initializer = "ones",
+        **options: Any,
+    ) -> None:
+        super().__init__(epsilon, center, scale, beta_initializer, gamma_initializer, **options)
+        self.groups = groups if groups == -1 else checks.integer(self.name, "groups", groups)
+        self.axis = axis
+
+    def build(self, input_shape: Shape) -> None:
+        super().build(input_shape)
+        channels = input_shape[self.axis]
+        self.arguments["groups"] = channels if self.groups == -1 else self.groups
+
+
+class InstanceNormalization(_SampleNormalization):
+    """Normalise each channel of each sample by its own mean and variance (Ulyanov et al., 2016).
+
+    Parameters
+    ----------
+    axis, epsilon, center, scale, beta_initializer, gamma_initializer, **options
+        As for `GroupNormalization`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import InstanceNormalization
+    >>> x = np.array([1.0, 3.0], np.float32).reshape(1, 2, 1)
+    >>> InstanceNormalization(epsilon=0)(x).ravel()
+    array([-1.,  1.], dtype=float32)
+    """
+
+    operation = Operation.named("instance_norm")
+
+    def __init__(
+        self,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: str | initializers.Initializer = "zeros",
+        gamma_initializer: str | initializers.Initializer = "ones",
+        **options: Any,
+    ) -> None:
+        super().__init__(epsilon, center, scale, beta_initializer, gamma_initializer, **options)
+        self.axis = axis
