@@ -151,6 +151,13 @@ class TestState:
         np.testing.assert_allclose(layer.state["moving_mean"], 0.75 * x.mean(0), rtol=1e-5)
         np.testing.assert_allclose(layer.state["moving_variance"], 0.25 + 0.75 * x.var(0), rtol=1e-5)
 
+    def test_gradient_of_inference_is_that_of_its_statistics(self) -> None:
+        layer, x = layers.BatchNormalization(momentum=0.5), wave(ROWS)
+        y, back = layer.vjp(x, training=False)
+        expected = back(y)
+        layer(x, training=True)
+        np.testing.assert_array_equal(back(y), expected)
+
     @pytest.mark.parametrize("suffix", ["npz", "safetensors"])
     def test_saved(self, tmp_path: Any, suffix: str) -> None:
         if suffix == "safetensors":

@@ -7,17 +7,15 @@ beta may be None, for no scaling and no shift.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backends import Ops
-from ..checks import Ints, Shape, wanted
-from ..shapes import ACTIVATIONS
-from ..shapes_norm import NormPlan, batch_norm_plan, group_norm_plan, layer_norm_plan, normalised_axes
+from ..checks import Ints
+from ..shapes_norm import batch_norm_plan, group_norm_plan, layer_norm_plan, normalised_axes
 from ._affine import activation_of
-from ._arrays import Array, canonical, check_ctx, engine, floats, gradient, restored
+from ._arrays import Array, canonical, floats
+from ._norm import ARGUMENTS, Gradients, NormContext, gradients_of_norm, normalised, shape_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -36,33 +34,6 @@ __all__ = [
     "layer_norm_backward",
     "layer_norm_forward",
 ]
-
-ARGUMENTS = ("x", "gamma", "beta")
-Gradients = tuple[Array | None, Array | None, Array | None]
-
-
-class NormContext(NamedTuple):
-    """What the gradient needs: x and gamma themselves, not copies, and the statistics that were used.
-
-    Attributes
-    ----------
-    mean, var : array
-        Of `batch_norm` one entry a channel: those of the batch in training, else the running ones.
-    """
-
-    op: str
-    ops: Ops
-    plan: NormPlan
-    dtype: np.dtype[Any]
-    x: Array
-    gamma: Array
-    mean: Array
-    var: Array
-    given: tuple[bool, ...]  # whether there was an x, a gamma, a beta
-    moved: Shape  # the axes that were brought to the end
-    activation: str
-    alpha: float
-    saved: Array | None  # y, or what the activation was of, as its derivative needs
 
 
 def batch_norm(
@@ -171,7 +142,7 @@ def batch_norm_backward(dy: ArrayLike, ctx: NormContext, needs: tuple[str, ...] 
     >>> F.batch_norm_backward(np.array([[1.0], [2.0]]), ctx, needs=("gamma", "beta"))
     (None, array([1.]), array([3.]))
     """
-    return _gradients("batch_norm", dy, ctx, needs)
+    return gradients_of_norm("batch_norm", dy, ctx, needs)
 
 
 def layer_norm(
@@ -227,7 +198,7 @@ def layer_norm_backward(dy: ArrayLike, ctx: NormContext, needs: tuple[str, ...] 
     dgamma = Σ dy·x̂ and dbeta = Σ dy over the rows; dx = s · (g - mean(g) - x̂ · mean(g·x̂)) with g = gamma·dy,
     means over a row, and x̂ and s as in `batch_norm_backward`.
     """
-    return _gradients("layer_norm", dy, ctx, needs)
+    return gradients_of_norm("layer_norm", dy, ctx, needs)
 
 
 def instance_norm(
@@ -278,7 +249,7 @@ def instance_norm_forward(
 
 def instance_norm_backward(dy: ArrayLike, ctx: NormContext, needs: tuple[str, ...] = ARGUMENTS) -> Gradients:
     """Return (dx, dgamma, dbeta) as `layer_norm_backward` does, means being over a sample's channel."""
-    return _gradients("instance_norm", dy, ctx, needs)
+    return gradients_of_norm("instance_norm", dy, ctx, needs)
 
 
 def group_norm(
@@ -339,7 +310,7 @@ def group_norm_forward(
 
 def group_norm_backward(dy: ArrayLike, ctx: NormContext, needs: tuple[str, ...] = ARGUMENTS) -> Gradients:
     """Return (dx, dgamma, dbeta) as `layer_norm_backward` does, means being over a sample's group."""
-    return _gradients("group_norm", dy, ctx, needs)
+    return gradients_of_norm("group_norm", dy, ctx, needs)
 
 
 def _batch_norm(
@@ -361,8 +332,8 @@ def _batch_norm(
     else:
         names = "x (gamma) (beta) (running_mean) (running_var)"
         arrays, dtype, ready = floats(op, names, x, gamma, beta, mean, var)
-    plan = batch_norm_plan(op, *map(_shape, arrays), bool(training), eps, axis)
-    return _normalised(op, plan, dtype, arrays if ready else canonical(arrays, dtype), (), kind, alpha)
+    plan = batch_norm_plan(op, *map(shape_of, arrays), bool(training), eps, axis)
+    return normalised(op, plan, dtype, arrays if ready else canonical(arrays, dtype), (), kind, alpha)
 
 
 def _layer_norm(x: Any, gamma: Any, beta: Any, axis: Ints, eps: float) -> tuple[Array, NormContext]:
@@ -372,9 +343,9 @@ def _layer_norm(x: Any, gamma: Any, beta: Any, axis: Ints, eps: float) -> tuple[
     moved = () if axes[0] == x.ndim - len(axes) else axes
     if moved:
         x, ready = np.moveaxis(x, moved, range(-len(axes), 0)), False
-    plan = layer_norm_plan(op, *map(_shape, (x, gamma, beta)), len(axes), eps)
+    plan = layer_norm_plan(op, *map(shape_of, (x, gamma, beta)), len(axes), eps)
     arrays = (x, gamma, beta, None, None)
-    return _normalised(op, plan, dtype, arrays if ready else canonical(arrays, dtype), moved)
+    return normalised(op, plan, dtype, arrays if ready else canonical(arrays, dtype), moved)
 
 
 def _group_norm(
@@ -382,60 +353,5 @@ def _group_norm(
 ) -> tuple[Array, NormContext]:
     (x, gamma, beta), dtype, ready = floats(op, "x (gamma) (beta)", x, gamma, beta)
     arrays = (x, gamma, beta, None, None)
-    plan = group_norm_plan(op, *map(_shape, arrays[:3]), groups, eps, layout)
-    return _normalised(op, plan, dtype, arrays if ready else canonical(arrays, dtype))
-
-
-def _shape(array: Array | None) -> Shape | None:
-    return None if array is None else array.shape
-
-
-def _normalised(
-    op: str,
-    plan: NormPlan,
-    dtype: np.dtype[Any],
-    arrays: Sequence[Any],
-    moved: Shape = (),
-    activation: str = "linear",
-    alpha: float = 0.0,
-) -> tuple[Array, NormContext]:
-    """Return y and its ctx, from x, gamma, beta, and what is fixed of mean and var: canonical, or None."""
-    x, gamma, beta, mean, var = arrays
-    given = (True, gamma is not None, beta is not None)
-    if gamma is None:
-        gamma = np.ones(plan.affine_shape, x.dtype)
-    if beta is None:
-        beta = np.zeros(plan.affine_shape, x.dtype)
-    ops = engine()
-    if not plan.fixed:
-        mean, var = ops.norm_stats(x, plan)
-    needed, saved = ACTIVATIONS[activation], None
-    if needed == "x":
-        saved = ops.norm_apply(x, mean, var, gamma, beta, plan)
-        y = ops.act_fwd(saved, activation, alpha)
-    else:
-        y = ops.norm_apply(x, mean, var, gamma, beta, plan, activation, alpha)
-        saved = y if needed else None
-    ctx = NormContext(op, ops, plan, dtype, x, gamma, mean, var, given, moved, activation, alpha, saved)
-    return restored(_back(y, moved), dtype), ctx
-
-
-def _back(array: Array, moved: Shape) -> Array:
-    """Return to their places the axes that `_layer_norm` brought to the end."""
-    return np.moveaxis(array, range(-len(moved), 0), moved) if moved else array
-
-
-def _gradients(op: str, dy: Any, ctx: NormContext, needs: Any) -> Gradients:
-    check_ctx(op, ctx)
-    wanted(f"{op}_backward", needs, ARGUMENTS)
-    plan, moved = ctx.plan, ctx.moved
-    dy = gradient(op, dy, _back(ctx.x, moved).shape, ctx.dtype)
-    if moved:
-        dy = np.ascontiguousarray(np.moveaxis(dy, moved, range(-len(moved), 0)))
-    if ctx.saved is not None:
-        dy = ctx.ops.act_bwd(dy, ctx.saved, ctx.activation, ctx.alpha)
-    dx, *others = ctx.ops.norm_bwd(dy, ctx.x, ctx.mean, ctx.var, ctx.gamma, plan)
-    gradients = (_back(dx, moved), *(other.reshape(plan.affine_shape) for other in others))
-    wants = [given and name in needs for name, given in zip(ARGUMENTS, ctx.given)]
-    dx, dgamma, dbeta = (restored(a, ctx.dtype) if want else None for a, want in zip(gradients, wants))
-    return dx, dgamma, dbeta
+    plan = group_norm_plan(op, *map(shape_of, arrays[:3]), groups, eps, layout)
+    return normalised(op, plan, dtype, arrays if ready else canonical(arrays, dtype))

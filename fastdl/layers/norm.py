@@ -132,9 +132,9 @@ class BatchNormalization(_Normalization):
 
     def vjp(self, x: Array, training: bool = True) -> tuple[Array, Back]:
         training = training and self.trainable
-        y, ctx = self.operation.forward(
-            x, *self._affine(), *self._moving(), training=training, **self.arguments
-        )
+        # Copies, since a later batch changes these before this one's gradient is asked for.
+        running = (None, None) if training else [moving.copy() for moving in self._moving()]
+        y, ctx = self.operation.forward(x, *self._affine(), *running, training=training, **self.arguments)
         if training and x.size:
             for moving, batch in zip(self._moving(), (ctx.mean, ctx.var)):
                 moving *= self.momentum

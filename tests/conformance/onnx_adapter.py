@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from . import pooling
+from . import normalization, pooling
 from .calls import Array, Result, call
 
 REASON = "ONNX's test cases need the onnx package"
@@ -174,6 +174,7 @@ OPERATORS: dict[str, Callable[..., list[Array]]] = {
     "AveragePool": average_pool,
     "GlobalAveragePool": global_pool("global_avg_pool2d"),
     "GlobalMaxPool": global_pool("global_max_pool2d"),
+    **normalization.OPERATORS,
     # Recorded models of one-dimensional pooling wrap it in these.
     "Unsqueeze": lambda attributes, layout, x: [np.expand_dims(x, tuple(attributes["axes"]))],
     "Squeeze": lambda attributes, layout, x: [np.squeeze(x, tuple(attributes["axes"]))],

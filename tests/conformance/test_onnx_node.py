@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from . import normalization
 from .bounds import gamma, mismatch
 from .calls import LAYOUTS
 from .onnx_adapter import REASON, longest_sum, run_model
@@ -21,6 +22,15 @@ COUNTS = {
     "AveragePool": 20,
     "GlobalAveragePool": 2,
     "GlobalMaxPool": 2,
+    "BatchNormalization": 4,
+    "InstanceNormalization": 2,
+    "GroupNormalization": 2,
+    "LayerNormalization": 19,
+}
+# Where a module of cases is not named like its operator.
+MODULES = {
+    "BatchNormalization": "batch_normalization",
+    "InstanceNormalization": "instance_normalization",
 }
 # A case whose input and output stand in onnx's source as numbers printed with four decimals, each rounded
 # for itself: half a unit of the last for the output, and up to as much for a mean of the inputs.
@@ -34,7 +44,7 @@ def collect() -> list[Any]:
     package = "onnx.backend.test.case.node"
     built = pytest.importorskip(package, reason=REASON)._NodeTestCases
     for op in COUNTS:
-        importlib.import_module(f"{package}.{op.lower()}")
+        importlib.import_module(f"{package}.{MODULES.get(op, op.lower())}")
     return [case for case in built if case.model.graph.node[0].op_type in COUNTS]
 
 
@@ -68,6 +78,8 @@ def test_node(backend: str, case: Any, layout: str) -> None:
 
 def error_bounds(model: Any, inputs: list[np.ndarray], outputs: list[np.ndarray]) -> list[np.ndarray | float]:
     """Bound how far two float32 results of one model may be apart: each may be off by gamma of its sums."""
+    if model.graph.node[0].op_type in normalization.OPERATORS:
+        return normalization.error_bounds(inputs[0], outputs)
     terms = longest_sum(model, inputs)
     if terms == 0:
         return [0.0] * len(outputs)  # a maximum, and where it was found, have no rounding

@@ -25,6 +25,8 @@ COUNTS = {
     ("pytorch-converted", "MaxPool"): 8,
     ("pytorch-operator", "MaxPool"): 1,
     ("pytorch-converted", "AveragePool"): 7,
+    ("pytorch-converted", "BatchNormalization"): 5,
+    ("pytorch-operator", "InstanceNormalization"): 1,
 }
 
 
