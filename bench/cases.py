@@ -84,6 +84,12 @@ def pointwise(op: str, *shape: int) -> Case:
     return Case("pointwise", op, (shape,))
 
 
+def norm(op: str, x: tuple[int, ...], channels: int, **options: Any) -> Case:
+    return Case("norm", op, (x, (channels,), (channels,)), options=MappingProxyType(options))
+
+
+TRAINING = {"running_mean": None, "running_var": None, "training": True}
+
 # The seven that fastdl promises to run at PyTorch's speed or better.
 PROMISED = (
     conv((32, 1, 28, 28), 32, 3),
@@ -110,6 +116,13 @@ CASES = (
     pointwise("gelu", 128, 1024),
     pointwise("softmax", 128, 1000),
     pointwise("relu", 8, 64),
+    norm("batch_norm", (32, 64, 32, 32), 64, **TRAINING),
+    norm("batch_norm", (32, 16, 7, 7), 16, **TRAINING),
+    norm("batch_norm", (8, 32), 32, **TRAINING),
+    norm("layer_norm", (128, 1024), 1024),
+    norm("layer_norm", (8, 64), 64),
+    norm("group_norm", (32, 64, 16, 16), 64, groups=8),
+    norm("instance_norm", (8, 64, 32, 32), 64),
     Case("loss", "softmax_cross_entropy", ((128, 1000),), classes=1000),
     Case("loss", "softmax_cross_entropy", ((32, 10),), classes=10),
     Case("loss", "mean_squared_error", ((128, 1000), (128, 1000))),

@@ -105,6 +105,18 @@ def _torch_function(case: Case) -> Callable[..., Any]:
     def linear(x: Any, w: Any, b: Any) -> Any:
         return torch.addmm(b, x, w)
 
+    def layer_norm(x: Any, gamma: Any, beta: Any) -> Any:
+        return TF.layer_norm(x, gamma.shape, gamma, beta)
+
+    def group_norm(x: Any, gamma: Any, beta: Any, groups: int) -> Any:
+        return TF.group_norm(x, groups, gamma, beta)
+
+    def batch_norm(x: Any, gamma: Any, beta: Any, **options: Any) -> Any:
+        return TF.batch_norm(x, weight=gamma, bias=beta, **options)
+
+    def instance_norm(x: Any, gamma: Any, beta: Any) -> Any:
+        return TF.instance_norm(x, weight=gamma, bias=beta)
+
     functions: dict[str, Callable[..., Any]] = {
         "linear": linear,
         "conv2d": TF.conv2d,
@@ -115,6 +127,10 @@ def _torch_function(case: Case) -> Callable[..., Any]:
         "tanh": torch.tanh,
         "gelu": TF.gelu,
         "softmax": lambda x: torch.softmax(x, dim=-1),
+        "batch_norm": batch_norm,
+        "layer_norm": layer_norm,
+        "group_norm": group_norm,
+        "instance_norm": instance_norm,
         "softmax_cross_entropy": TF.cross_entropy,
         "mean_squared_error": TF.mse_loss,
     }

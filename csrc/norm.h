@@ -176,8 +176,8 @@ FD_INLINE void FD(moments_of_columns)(FD(moments) *of, const T *x, int64_t rows,
         for (int j = 0; j < 4 && pass == 0; j++) centre[j] += sum[j] / (T)rows;
     }
     for (int64_t c = 0; c < n; c++)
-        of[c] = FD(moments_about)((double)rows, 1 / (double)rows, (double)centre[c / VL][c % VL], (double)sum[c / VL][c % VL],
-                                  (double)squares[c / VL][c % VL]);
+        of[c] = FD(moments_about)((double)rows, 1 / (double)rows, (double)centre[c / VL][c % VL],
+                                  (double)sum[c / VL][c % VL], (double)squares[c / VL][c % VL]);
 }
 
 static void FD(stats_task)(void *arg, int64_t task, void *scratch) {
@@ -296,8 +296,7 @@ FD_INLINE void FD(norm_span)(const FD(norm) *p, int64_t at, int64_t n, FD(coeffi
         const V gamma = NEXT(k.gamma, gamma_, each_channel, 1), beta = NEXT(k.beta, beta_, each_channel, !backward);
         const V d = vload_upto(p->x + at + i, left) - mean;
         V to = backward ? vload_upto(p->dy + at + i, left) * (scale * gamma) : vfma(d * scale, gamma, beta);
-        if (through)
-            to += vfma(d, NEXT(k.slope, slope_, each_set, 1), NEXT(k.offset, offset_, each_set, 1));
+        if (through) to += vfma(d, NEXT(k.slope, slope_, each_set, 1), NEXT(k.offset, offset_, each_set, 1));
         vstore_upto(p->to + at + i, to, left);
     }
 #undef ONE
@@ -342,12 +341,12 @@ FD_INLINE void FD(norm_share_of_columns)(const FD(norm) *p, int64_t task, T *scr
 
 static void FD(norm_task)(void *arg, int64_t task, void *scratch) {
     const FD(norm) *p = arg;
-#define SHARE(backward, through)                                              \
-    if (p->by_columns)                                                        \
-        FD(norm_share_of_columns)(p, task, scratch, backward, through);       \
-    else if (p->by_rows)                                                      \
-        FD(norm_share_of_runs)(p, task, backward, through, 1);                \
-    else                                                                      \
+#define SHARE(backward, through)                                        \
+    if (p->by_columns)                                                  \
+        FD(norm_share_of_columns)(p, task, scratch, backward, through); \
+    else if (p->by_rows)                                                \
+        FD(norm_share_of_runs)(p, task, backward, through, 1);          \
+    else                                                                \
         FD(norm_share_of_runs)(p, task, backward, through, 0)
     if (!p->backward) {
         SHARE(0, 0);

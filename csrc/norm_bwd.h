@@ -146,7 +146,7 @@ static int FD(norm_bwd_by_channels)(FD(norm) *p, T *dgamma, T *dbeta, T *slope, 
 
 typedef struct {
     const FD(norm) *norm;
-    T *partial; /* (pieces, 2, groups, channels): dgamma and dbeta of the piece */
+    T *partial;    /* (pieces, 2, groups, channels): dgamma and dbeta of the piece */
     int64_t piece; /* blocks */
 } FD(row_slopes);
 
