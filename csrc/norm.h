@@ -399,7 +399,8 @@ static int FD(fd_norm_apply)(void *y, const void *x, const void *mean, const voi
     T *scale = fd_alloc((size_t)(plan->blocks * plan->groups + 1) * sizeof(T));
     if (scale == NULL) return FD_NOMEM;
     FD(norm_scales)(scale, var, plan);
-    FD(norm) p = {*plan, 0, y, x, NULL, {mean, scale, scale, scale, gamma, beta}, act, (T)alpha};
+    FD(norm) p = {.plan = *plan, .to = y, .x = x, .act = act, .alpha = (T)alpha};
+    p.of = (FD(coefficients)){mean, scale, scale, scale, gamma, beta}; /* slope and offset are not used */
     const int error = FD(norm_run)(&p, threads);
     fd_free(scale);
     return error;

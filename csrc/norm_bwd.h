@@ -221,7 +221,8 @@ static int FD(fd_norm_bwd)(void *dx, void *dgamma, void *dbeta, const void *dy, 
     if (scale == NULL) return FD_NOMEM;
     T *slope = scale + sets, *offset = slope + sets;
     FD(norm_scales)(scale, var, plan);
-    FD(norm) p = {*plan, 1, dx, x, dy, {mean, scale, slope, offset, gamma, gamma}, FD_LINEAR, 0};
+    FD(norm) p = {.plan = *plan, .backward = 1, .to = dx, .x = x, .dy = dy, .act = FD_LINEAR};
+    p.of = (FD(coefficients)){mean, scale, slope, offset, gamma, gamma}; /* beta is not used */
     const int error = FD(norm_has_rows)(plan) ? FD(norm_bwd_by_rows)(&p, dgamma, dbeta, threads)
                                               : FD(norm_bwd_by_channels)(&p, dgamma, dbeta, slope, offset, threads);
     fd_free(scale);
