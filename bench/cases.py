@@ -28,6 +28,7 @@ class Case:
     terms: int = 0
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     classes: int = 0  # labels below this number follow the arrays
+    scale: float = 1.0  # of the numbers in the arrays
 
     @property
     def name(self) -> str:
@@ -38,6 +39,8 @@ class Case:
             text += f" -> {rest[0][1]}"
         elif self.family == "conv":
             text += f" -> {rest[0][0]}, {'x'.join(map(str, rest[0][2:]))}"
+        elif self.family == "recurrent":
+            text += f" -> {rest[0][1]}"
         elif self.family == "pool":
             text += f", {self.options['size']}x{self.options['size']}"
         if self.options.get("stride", 1) != 1:
@@ -47,7 +50,7 @@ class Case:
     def arrays(self, dtype: str = "float32") -> tuple[np.ndarray, ...]:
         """The inputs, the same in every process."""
         rng = np.random.default_rng(0)
-        drawn = [rng.standard_normal(shape).astype(dtype) for shape in self.shapes]
+        drawn = [(self.scale * rng.standard_normal(shape)).astype(dtype) for shape in self.shapes]
         if self.classes:
             drawn.append(rng.integers(0, self.classes, self.shapes[0][0]))
         return tuple(drawn)
@@ -56,6 +59,8 @@ class Case:
     def multiply_adds(self) -> int:
         """About how many steps the innermost of plain loops would take."""
         x, *rest = (int(np.prod(shape)) for shape in self.shapes)
+        if self.family == "recurrent":
+            return x // self.shapes[0][2] * self.shapes[1][1] * self.terms
         return x * (rest[0] // self.shapes[0][1] if self.terms else 1)
 
     def work(self, y: np.ndarray, train: bool) -> tuple[float, str]:
@@ -90,6 +95,15 @@ def norm(op: str, x: tuple[int, ...], channels: int, **options: Any) -> Case:
 
 TRAINING = {"running_mean": None, "running_var": None, "training": True}
 
+def recurrent(op: str, gates: int, x: tuple[int, int, int], units: int) -> Case:
+    """Weights of a size at which states neither vanish nor saturate."""
+    columns = gates * units
+    states = ((x[0], units),) * (2 if op == "lstm" else 1)
+    bias = (2, columns) if op == "gru" else (columns,)
+    shapes = (x, *states, (x[2], columns), (units, columns), bias)
+    return Case("recurrent", op, shapes, terms=gates * (x[2] + units), scale=0.1)
+
+
 # The seven that fastdl promises to run at PyTorch's speed or better.
 PROMISED = (
     conv((32, 1, 28, 28), 32, 3),
@@ -123,6 +137,11 @@ CASES = (
     norm("layer_norm", (8, 64), 64),
     norm("group_norm", (32, 64, 16, 16), 64, groups=8),
     norm("instance_norm", (8, 64, 32, 32), 64),
+    recurrent("lstm", 4, (32, 50, 128), 128),
+    recurrent("lstm", 4, (1, 100, 64), 64),
+    recurrent("gru", 3, (32, 50, 128), 128),
+    recurrent("rnn", 1, (32, 50, 128), 128),
+    recurrent("rnn", 1, (2, 5, 8), 8),
     Case("loss", "softmax_cross_entropy", ((128, 1000),), classes=1000),
     Case("loss", "softmax_cross_entropy", ((32, 10),), classes=10),
     Case("loss", "mean_squared_error", ((128, 1000), (128, 1000))),

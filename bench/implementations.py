@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import fastdl.functional as F
+import torch_recurrent
 from cases import Case
 
 Call = Callable[[], tuple[np.ndarray, ...]]
@@ -28,10 +29,27 @@ def calls(implementation: str, case: Case, dtype: str = "float32") -> tuple[Call
     """The forward and the training call of `case`; `fastdl.use` chooses the backend of fastdl's."""
     arrays = case.arrays(dtype)
     if implementation == "torch":
-        return _torch_calls(case, arrays)
+        return (
+            torch_recurrent.calls(case, arrays) if case.family == "recurrent" else _torch_calls(case, arrays)
+        )
     names = (case.op, f"{case.op}_forward", f"{case.op}_backward")
     infer, forward, backward = (getattr(F, name) for name in names)
+    if case.family == "recurrent":
+        return function_calls(case, arrays, (_first(infer), _first_and_ctx(forward), backward))
     return function_calls(case, arrays, (infer, forward, backward))
+
+
+def _first(infer: Callable[..., Any]) -> Callable[..., Any]:
+    """Of what a recurrence returns only hs: the last state is in it."""
+    return lambda *arrays, **options: infer(*arrays, **options)[0]
+
+
+def _first_and_ctx(forward: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*arrays: Any, **options: Any) -> tuple[Any, Any]:
+        result, ctx = forward(*arrays, **options)
+        return result[0], ctx
+
+    return run
 
 
 def check(found: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...], what: str) -> None:
@@ -45,7 +63,7 @@ def check(found: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...], what:
             raise AssertionError(f"{what}: result {i} is off by {error:.3g} where values reach {scale:.3g}")
 
 
-def _cotangent(y: np.ndarray) -> np.ndarray:
+def cotangent(y: np.ndarray) -> np.ndarray:
     """The gradient that is sent backward: random, since a constant one hides transposed axes."""
     return np.random.default_rng(1).standard_normal(y.shape).astype(y.dtype)
 
@@ -54,7 +72,7 @@ def function_calls(case: Case, arrays: tuple[np.ndarray, ...], functions: Functi
     """The two calls of an operation that is given as functions: infer, forward with context, backward."""
     infer, forward, backward = functions
     options = dict(case.options)
-    dy = _cotangent(np.asarray(infer(*arrays, **options)))
+    dy = cotangent(np.asarray(infer(*arrays, **options)))
 
     def run() -> tuple[np.ndarray, ...]:
         return (np.asarray(infer(*arrays, **options)),)
@@ -76,7 +94,7 @@ def _torch_calls(case: Case, arrays: tuple[np.ndarray, ...]) -> tuple[Call, Call
     wanted = tensors[:1] if case.family == "loss" else tensors
 
     with torch.no_grad():
-        dy = torch.from_numpy(_cotangent(function(*tensors).numpy()))
+        dy = torch.from_numpy(cotangent(function(*tensors).numpy()))
 
     def run() -> tuple[np.ndarray, ...]:
         with torch.no_grad():

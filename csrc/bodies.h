@@ -26,6 +26,7 @@
 
 #include "norm.h"
 #include "norm_bwd.h"
+#include "recurrent.h"
 
 #include "update.h"
 
@@ -62,6 +63,8 @@ static const fd_kernels FD(fd_row) = {
     .norm_stats = FD(fd_norm_stats),
     .norm_apply = FD(fd_norm_apply),
     .norm_bwd = FD(fd_norm_bwd),
+    .rnn_fwd = FD(fd_rnn_fwd),
+    .rnn_bwd = FD(fd_rnn_bwd),
     .update = FD(fd_update),
 };
 

@@ -47,6 +47,9 @@ enum {
 /* Optimizer kinds, in the order of shapes.UPDATES. */
 enum { FD_SGD, FD_MOMENTUM, FD_NESTEROV, FD_ADAGRAD, FD_ADADELTA, FD_RMSPROP, FD_ADAM };
 
+/* Recurrence kinds, in the order of shapes_recurrent.RECURRENCES. */
+enum { FD_RNN_TANH, FD_RNN_RELU, FD_LSTM, FD_GRU, FD_GRU_RESET_BEFORE };
+
 /* A convolution over three spatial axes (depth, height, width); the missing ones have size 1. */
 typedef struct {
     int64_t batch, in_channels, out_channels, groups;
@@ -76,6 +79,12 @@ typedef struct {
     int64_t fixed; /* 1: mean and var are given, and no functions of x */
     double eps;
 } fd_norm;
+
+/* A recurrence over the steps of `batch` sequences, with a state of `units`. */
+typedef struct {
+    int64_t batch, steps, units;
+    int64_t kind, reverse;
+} fd_rnn;
 
 /* One row of the dispatch table: every kernel for one instruction set and one element type.
  * Pointers are to that element type unless named otherwise. */
@@ -131,6 +140,14 @@ typedef struct {
                       const fd_norm *plan, int act, double alpha, int threads);
     int (*norm_bwd)(void *dx, void *dgamma, void *dbeta, const void *dy, const void *x, const void *mean,
                     const void *var, const void *gamma, const fd_norm *plan, int threads);
+
+    /* recurrent.h; previous, gates and previous_c are what backward needs, all NULL where nothing is kept */
+    int (*rnn_fwd)(void *hs, void *h, void *c, void *previous, void *gates, void *previous_c, const void *z,
+                   const void *h0, const void *c0, const void *w_h, const void *b_h, const void *peepholes,
+                   const void *mask, const int64_t *lengths, const fd_rnn *plan, int threads);
+    int (*rnn_bwd)(void *dz, void *ds, void *dh0, void *dc0, const void *dhs, const void *dh, const void *dc,
+                   const void *previous, const void *gates, const void *previous_c, const void *w_h,
+                   const void *peepholes, const void *mask, const int64_t *lengths, const fd_rnn *plan, int threads);
 
     /* update.h; hyper in the order of step_vector there */
     int (*update)(void *p, const void *g, void *const *slots, int64_t n, int kind, const double *hyper, int threads);

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 ORDER = (
     ("checks", "config", "configurable", "geometry", "initializers", "random", "shapes", "shapes_norm"),
+    ("checks", "config", "configurable", "geometry", "initializers", "random", "shapes", "shapes_recurrent"),
     ("backends",),
     ("functional",),
     ("layers",),
@@ -37,6 +38,7 @@ UPWARDS = {
 """Arrows the other way, (from, to), and why. They are inside functions, so that loading goes one way."""
 
 FAMILIES = ("conv", "dense", "loss", "norm", "pointwise", "pool")
+FAMILIES = ("conv", "dense", "loss", "pointwise", "pool", "recurrent")
 PLACES = (
     "fastdl/functional/{}.py",
     "fastdl/layers/{}.py",

@@ -61,6 +61,8 @@ class Ops:
     norm_stats: Primitive
     norm_apply: Primitive
     norm_bwd: Primitive
+    rnn_fwd: Primitive
+    rnn_bwd: Primitive
     update: Primitive
 
 

@@ -36,6 +36,10 @@ cdef extern from "fastdl.h" nogil:
         int64_t blocks, outer, groups, channels, inner, fixed
         double eps
 
+    ctypedef struct fd_rnn:
+        int64_t batch, steps, units
+        int64_t kind, reverse
+
     ctypedef struct fd_kernels:
         const char *isa
         int (*gemm)(void *, const void *, const void *, const void *, int64_t, int64_t, int64_t, int, int,
@@ -76,6 +80,12 @@ cdef extern from "fastdl.h" nogil:
                         const fd_norm *, int, double, int) noexcept nogil
         int (*norm_bwd)(void *, void *, void *, const void *, const void *, const void *, const void *,
                         const void *, const fd_norm *, int) noexcept nogil
+        int (*rnn_fwd)(void *, void *, void *, void *, void *, void *, const void *, const void *, const void *,
+                        const void *, const void *, const void *, const void *, const int64_t *,
+                        const fd_rnn *, int) noexcept nogil
+        int (*rnn_bwd)(void *, void *, void *, void *, const void *, const void *, const void *, const void *,
+                        const void *, const void *, const void *, const void *, const void *,
+                        const int64_t *, const fd_rnn *, int) noexcept nogil
         int (*update)(void *, const void *, void **, int64_t, int, const double *, int) noexcept nogil
 
     const fd_kernels *fd_kernels_for(int dtype) noexcept

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..shapes import ConvPlan, PoolPlan, UpsamplePlan
 from ..shapes_norm import NormPlan
+from ..shapes_recurrent import RecurrentPlan
 
 def isa() -> str: ...
 def num_threads(threads: int) -> int: ...
@@ -148,5 +149,41 @@ def norm_bwd(
     var: np.ndarray,
     gamma: np.ndarray,
     plan: NormPlan,
+def rnn_fwd(
+    hs: np.ndarray,
+    h: np.ndarray,
+    c: np.ndarray | None,
+    previous: np.ndarray | None,
+    gates: np.ndarray | None,
+    previous_c: np.ndarray | None,
+    z: np.ndarray,
+    h0: np.ndarray,
+    c0: np.ndarray | None,
+    w_h: np.ndarray,
+    b_h: np.ndarray | None,
+    peepholes: np.ndarray | None,
+    mask: np.ndarray | None,
+    lengths: np.ndarray | None,
+    plan: RecurrentPlan,
+    kind: int,
+    threads: int,
+) -> None: ...
+def rnn_bwd(
+    dz: np.ndarray,
+    ds: np.ndarray | None,
+    dh0: np.ndarray,
+    dc0: np.ndarray | None,
+    dhs: np.ndarray | None,
+    dh: np.ndarray | None,
+    dc: np.ndarray | None,
+    previous: np.ndarray,
+    gates: np.ndarray,
+    previous_c: np.ndarray | None,
+    w_h: np.ndarray,
+    peepholes: np.ndarray | None,
+    mask: np.ndarray | None,
+    lengths: np.ndarray | None,
+    plan: RecurrentPlan,
+    kind: int,
     threads: int,
 ) -> None: ...

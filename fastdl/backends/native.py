@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import shapes
+from .. import shapes, shapes_recurrent
 from ..config import current
 
 try:
@@ -30,9 +30,11 @@ from . import _native
 if TYPE_CHECKING:
     from ..shapes import ConvPlan, PoolPlan, UpsamplePlan
     from ..shapes_norm import NormPlan
+    from ..shapes_recurrent import RecurrentPlan, Saved
 
 _ACTIVATION = {name: code for code, name in enumerate(shapes.ACTIVATIONS)}
 _LOSS = {name: code for code, name in enumerate(shapes.LOSSES)}
+_RECURRENCE = {name: code for code, name in enumerate(shapes_recurrent.RECURRENCES)}
 _UPDATE = {name: code for code, name in enumerate(shapes.UPDATES)}
 
 
@@ -270,6 +272,57 @@ def norm_bwd(
     dbeta = np.empty_like(dgamma)
     _native.norm_bwd(dx, dgamma, dbeta, dy, x, mean, var, gamma, plan, current().threads)
     return dx, dgamma, dbeta
+
+
+def rnn_fwd(
+    z: np.ndarray,
+    h0: np.ndarray,
+    c0: np.ndarray | None,
+    w_h: np.ndarray,
+    b_h: np.ndarray | None,
+    peepholes: np.ndarray | None,
+    mask: np.ndarray | None,
+    lengths: np.ndarray | None,
+    plan: RecurrentPlan,
+    keep: bool = True,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, Saved | None]:
+    hs = np.empty((plan.batch, plan.steps, plan.units), z.dtype)
+    h = np.empty_like(h0)
+    c = None if c0 is None else np.empty_like(c0)
+    previous = gates = previous_c = None
+    if keep:
+        previous = np.empty_like(hs)
+        previous_c = None if c0 is None else np.empty_like(hs)
+        if kept := shapes_recurrent.KEPT_GATES[plan.kind]:
+            gates = np.empty((plan.batch, plan.steps, kept * plan.units), z.dtype)
+    _native.rnn_fwd(
+        hs, h, c, previous, gates, previous_c, z, h0, c0, w_h, b_h, peepholes, mask, lengths,
+        plan, _RECURRENCE[plan.kind], current().threads,
+    )  # fmt: skip
+    saved = None if previous is None else (previous, hs if gates is None else gates, previous_c)
+    return hs, h, c, saved
+
+
+def rnn_bwd(
+    dhs: np.ndarray | None,
+    dh: np.ndarray | None,
+    dc: np.ndarray | None,
+    saved: Saved,
+    w_h: np.ndarray,
+    peepholes: np.ndarray | None,
+    mask: np.ndarray | None,
+    lengths: np.ndarray | None,
+    plan: RecurrentPlan,
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray | None]:
+    dz = np.empty((plan.batch, plan.steps, plan.columns), w_h.dtype)
+    ds = np.empty_like(dz) if plan.kind == "gru" else None
+    dh0 = np.empty((plan.batch, plan.units), w_h.dtype)
+    dc0 = np.empty_like(dh0) if plan.kind == "lstm" else None
+    _native.rnn_bwd(
+        dz, ds, dh0, dc0, dhs, dh, dc, *saved, w_h, peepholes, mask, lengths,
+        plan, _RECURRENCE[plan.kind], current().threads,
+    )  # fmt: skip
+    return dz, ds, dh0, dc0
 
 
 def update(

@@ -24,4 +24,6 @@ from .norm import *
 from .patches import *
 from .pointwise import *
 from .pool import *
+from .recurrent import *
+from .recurrent_cells import *
 from .upsample import *

@@ -46,7 +46,9 @@ from .pool import (
     MaxPooling3D,
     UpSampling2D,
 )
+from .recurrent import GRU, LSTM, SimpleRNN
 from .structure import Cropping2D, Flatten, Permute, RepeatVector, Reshape, ZeroPadding2D
+from .wrappers import Bidirectional, TimeDistributed
 
 # Keras's short names.
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
@@ -60,6 +62,8 @@ MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
 
 __all__ = [
     "ELU",
+    "GRU",
+    "LSTM",
     "Activation",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -68,6 +72,7 @@ __all__ = [
     "AvgPool2D",
     "AvgPool3D",
     "BatchNormalization",
+    "Bidirectional",
     "Conv1D",
     "Conv1DTranspose",
     "Conv2D",
@@ -110,8 +115,10 @@ __all__ = [
     "RepeatVector",
     "Reshape",
     "SeparableConv2D",
+    "SimpleRNN",
     "Softmax",
     "SpatialDropout2D",
+    "TimeDistributed",
     "UpSampling2D",
     "ZeroPadding2D",
 ]

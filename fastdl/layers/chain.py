@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
-from .arrays import Array, ArrayDict
-from .base import Back, Layer, Shape
+from .arrays import Array
+from .base import Back, Shape
+from .composite import Composite
 
 
-class Chain(Layer):
-    """y = layers[-1](... layers[0](x)).
-
-    It has no parameters of its own; `params` and `grads` gather those of its layers under ``layer/name``.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        self.layers: list[Layer] = []
-        super().__init__(**options)
+class Chain(Composite):
+    """y = layers[-1](... layers[0](x))."""
 
     def build(self, input_shape: Shape) -> None:
         for layer in self.layers:
@@ -65,42 +57,3 @@ class Chain(Layer):
     @property
     def final_activation(self) -> str:
         return self.layers[-1].final_activation if self.layers else "linear"
-
-    @property
-    def trainable(self) -> bool:
-        """Whether any of the layers is; setting it sets all of them."""
-        return any(layer.trainable for layer in self.layers)
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        for layer in self.layers:
-            layer.trainable = value
-
-    @property
-    def params(self) -> ArrayDict:
-        return ArrayDict.gather([(prefix, leaf.params) for prefix, leaf in self.leaves()])
-
-    @property
-    def grads(self) -> ArrayDict:
-        return ArrayDict.gather([(prefix, leaf.grads) for prefix, leaf in self.leaves()])
-
-    @property
-    def state(self) -> ArrayDict:
-        return ArrayDict.gather([(prefix, leaf.state) for prefix, leaf in self.leaves()])
-
-    def zero_grads(self) -> None:
-        for layer in self.layers:
-            layer.zero_grads()
-
-    def leaves(self) -> Iterator[tuple[str, Layer]]:
-        seen = set()
-        for layer in self.layers:
-            for prefix, leaf in layer.leaves():
-                if id(leaf) not in seen:
-                    seen.add(id(leaf))
-                    yield f"{layer.name}/{prefix}", leaf
-
-    def astype(self, dtype: DTypeLike) -> Layer:
-        for layer in self.layers:
-            layer.astype(dtype)
-        return super().astype(dtype)

@@ -14,6 +14,7 @@ from .norm import norm_apply, norm_bwd, norm_stats
 from .optimizer import update
 from .pointwise import act_bwd, act_fwd, dropout_bwd, dropout_fwd, prelu_bwd, prelu_fwd
 from .pool import avgpool_bwd, avgpool_fwd, maxpool_bwd, maxpool_fwd, upsample_bwd, upsample_fwd
+from .recurrent import rnn_bwd, rnn_fwd
 
 __all__ = [
     "act_bwd",
@@ -38,6 +39,8 @@ __all__ = [
     "norm_stats",
     "prelu_bwd",
     "prelu_fwd",
+    "rnn_bwd",
+    "rnn_fwd",
     "softmax_bwd",
     "softmax_fwd",
     "softmax_xent_bwd",

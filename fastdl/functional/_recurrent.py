@@ -1,0 +1,242 @@
+"""What the recurrences and their cells share: one call, checked, run forward and back.
+
+The inputs of all steps go through one matrix product before the recurrence, and the gradients of the weights
+are products and sums over all steps after it; only what depends on the step before is the engine's loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..backends import Ops
+from ..checks import same_shape, wanted
+from ..shapes_recurrent import RecurrentPlan, Saved, check_recurrent_bias, check_state, recurrent_plan
+from ._arrays import Array, as_array, canonical, check_ctx, engine, floats, gradient, restored
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+SEQUENCE = ("x", "h0", "w_x", "w_h", "b")
+SEQUENCE_LSTM = ("x", "h0", "c0", "w_x", "w_h", "b")
+CELL = ("x", "h", "w_x", "w_h", "b")
+CELL_LSTM = ("x", "h", "c", "w_x", "w_h", "b")
+
+
+@dataclass(frozen=True, slots=True)
+class RecurrentCall:
+    """One call: its arguments, checked and canonical, and what runs it. x is 0 at steps past a length."""
+
+    op: str
+    ops: Ops
+    plan: RecurrentPlan
+    dtype: np.dtype[Any]
+    arguments: tuple[str, ...]  # the names of those that have a gradient
+    x: Array  # (N·T, D)
+    h: Array
+    c: Array | None
+    w_x: Array
+    w_h: Array
+    b: Array | None  # of gru two rows: with z, and with the product of the state
+    peepholes: Array | None
+    mask: Array | None
+    lengths: Array | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecurrentContext:
+    """What a backward needs of its forward. It holds the arguments and hs themselves, not copies."""
+
+    call: RecurrentCall
+    saved: Saved  # see `backends.naive.rnn_fwd`
+
+    @property
+    def op(self) -> str:
+        return self.call.op
+
+
+def recurrent_call(
+    op: str,
+    kind: str,
+    x: Any,
+    h: Any,
+    c: Any,
+    w_x: Any,
+    w_h: Any,
+    b: Any,
+    *,
+    peepholes: Any = None,
+    recurrent_mask: Any = None,
+    reverse: bool = False,
+    lengths: Any = None,
+) -> RecurrentCall:
+    """Check the arguments and make them what the engine takes; a state that is None is 0."""
+    lstm = kind == "lstm"
+    if op.endswith("_cell"):
+        names = CELL_LSTM if lstm else CELL
+    else:
+        names = SEQUENCE_LSTM if lstm else SEQUENCE
+    values = (x, h, c, w_x, w_h, b) if lstm else (x, h, w_x, w_h, b)
+    required = ("x", "w_x", "w_h")
+    given = {name: value for name, value in zip(names, values) if value is not None or name in required}
+    optional = {"peepholes": peepholes, "recurrent_mask": recurrent_mask}
+    given |= {name: value for name, value in optional.items() if value is not None}
+    arrays, dtype, ready = floats(op, " ".join(given), *given.values())
+    shapes = {name: array.shape for name, array in zip(given, arrays)}
+    plan = recurrent_plan(op, kind, shapes["x"], shapes["w_x"], shapes["w_h"], reverse=bool(reverse))
+    state_names = names[1:-3]
+    for name in (*state_names, "recurrent_mask"):
+        if name in shapes:
+            check_state(op, name, shapes[name], plan)
+    if "b" in shapes:
+        check_recurrent_bias(op, shapes["b"], plan)
+    if "peepholes" in shapes:
+        same_shape(op, "peepholes", shapes["peepholes"], (3, plan.units), "(i, f, o), each of H")
+    running = None if lengths is None else _lengths(op, lengths, plan)
+
+    canon = dict(zip(given, arrays if ready else canonical(arrays, dtype)))
+    x = canon["x"].reshape(plan.batch, plan.steps, plan.features)
+    if running is not None:
+        x = np.where(_within(running, plan), x, x.dtype.type(0))
+    zero = np.zeros((plan.batch, plan.units), x.dtype)
+    states = [canon.get(name, zero) for name in state_names]
+    return RecurrentCall(
+        op=op,
+        ops=engine(),
+        plan=plan,
+        dtype=dtype,
+        arguments=(*names, "peepholes") if "peepholes" in given else names,
+        x=x.reshape(plan.batch * plan.steps, plan.features),
+        h=states[0],
+        c=states[1] if lstm else None,
+        w_x=canon["w_x"],
+        w_h=canon["w_h"],
+        b=canon.get("b"),
+        peepholes=canon.get("peepholes"),
+        mask=canon.get("recurrent_mask"),
+        lengths=running,
+    )
+
+
+def _lengths(op: str, lengths: ArrayLike, plan: RecurrentPlan) -> Array | None:
+    """Return the lengths as the engine takes them, or None where all sequences are as long as x."""
+    array = as_array(op, "lengths", lengths)
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"{op}: lengths must hold integers; got {array.dtype}")
+    same_shape(op, "lengths", array.shape, (plan.batch,), "one a sequence")
+    outside = (array < 0) | (array > plan.steps)
+    if outside.any():
+        at = int(outside.argmax())
+        raise ValueError(
+            f"{op}: lengths must be at least 0 and at most the {plan.steps} steps of x; "
+            f"got {array[at]} at index {at}"
+        )
+    return None if (array == plan.steps).all() else np.array(array, np.int64)
+
+
+def _within(lengths: Array, plan: RecurrentPlan) -> Array:
+    """Return, as (N, T, 1), which steps are not past the length of their sequence."""
+    return (np.arange(plan.steps) < lengths[:, None])[:, :, None]
+
+
+def infer(call: RecurrentCall) -> tuple[Array, Array, Any]:
+    """Return hs (N, T, H), the last h, and the last c where there is one."""
+    return _run(call, keep=False)[0]
+
+
+def forward(call: RecurrentCall) -> tuple[Array, Array, Any, RecurrentContext]:
+    """Return what `infer` does, and the ctx."""
+    results, saved = _run(call, keep=True)
+    return *results, RecurrentContext(call, saved)
+
+
+def _run(call: RecurrentCall, keep: bool) -> tuple[tuple[Array, Array, Any], Any]:
+    plan, b, b_h = call.plan, None, call.b
+    if b_h is not None and plan.kind == "gru":
+        b, b_h = b_h
+    z = call.ops.gemm(call.x, call.w_x, b).reshape(plan.batch, plan.steps, plan.columns)
+    hs, h, c, saved = call.ops.rnn_fwd(
+        z, call.h, call.c, call.w_h, b_h, call.peepholes, call.mask, call.lengths, plan, keep
+    )
+    if c is not None:
+        c = restored(c, call.dtype)
+    return (restored(hs, call.dtype), restored(h, call.dtype), c), saved
+
+
+def gradients(
+    op: str,
+    ctx: RecurrentContext,
+    dhs: ArrayLike | None,
+    dh: ArrayLike | None = None,
+    dc: ArrayLike | None = None,
+    needs: Sequence[str] | None = None,
+) -> tuple[Array | None, ...]:
+    """Return the gradients of the arguments in order; those that are not wanted or not there are None."""
+    check_ctx(op, ctx)
+    call = ctx.call
+    plan, ops = call.plan, call.ops
+    if needs is None:
+        needs = call.arguments
+    wanted(f"{op}_backward", needs, call.arguments)
+    state = (plan.batch, plan.units)
+    if dhs is not None:
+        dhs = gradient(op, dhs, (plan.batch, plan.steps, plan.units), call.dtype, "dhs", "hs")
+    if dh is not None:
+        dh = gradient(op, dh, state, call.dtype, "dh", "h")
+    if dc is not None:
+        dc = gradient(op, dc, state, call.dtype, "dc", "c")
+    dz, ds, dh0, dc0 = ops.rnn_bwd(
+        dhs, dh, dc, ctx.saved, call.w_h, call.peepholes, call.mask, call.lengths, plan
+    )
+    rows = plan.batch * plan.steps
+    flat_dz = dz.reshape(rows, plan.columns)
+    flat_ds = flat_dz if ds is None else ds.reshape(rows, plan.columns)
+
+    found: dict[str, Array] = {"h0": dh0, "h": dh0}
+    if dc0 is not None:
+        found |= {"c0": dc0, "c": dc0}
+    if "x" in needs:
+        found["x"] = ops.gemm(flat_dz, call.w_x, trans_b=True).reshape(plan.x_shape)
+    if "w_x" in needs:
+        found["w_x"] = ops.gemm(call.x, flat_dz, trans_a=True)
+    if "w_h" in needs:
+        found["w_h"] = _recurrent_weights(ctx, flat_ds)
+    if "b" in needs and call.b is not None:
+        db = ops.bias_grad(flat_dz, rows, plan.columns, 1)
+        found["b"] = db if ds is None else np.stack([db, ops.bias_grad(flat_ds, rows, plan.columns, 1)])
+    if "peepholes" in needs:
+        found["peepholes"] = _peepholes(ctx, flat_dz)
+    return tuple(
+        restored(found[name], call.dtype) if name in needs and name in found else None
+        for name in call.arguments
+    )
+
+
+def _recurrent_weights(ctx: RecurrentContext, ds: Array) -> Array:
+    """Return dw_h, the sum over all steps of what met w_h, times ds."""
+    call, plan = ctx.call, ctx.call.plan
+    previous, gates, _ = ctx.saved
+    met = previous if call.mask is None else previous * call.mask[:, None, :]
+    met = met.reshape(-1, plan.units)
+    if plan.kind != "gru_reset_before":
+        return call.ops.gemm(met, ds, trans_a=True)
+    reset = gates.reshape(-1, 3 * plan.units)[:, plan.units : 2 * plan.units]
+    first, last = (np.ascontiguousarray(part) for part in np.split(ds, [2 * plan.units], axis=1))
+    return np.concatenate(
+        [call.ops.gemm(met, first, trans_a=True), call.ops.gemm(reset * met, last, trans_a=True)], axis=1
+    )
+
+
+def _peepholes(ctx: RecurrentContext, dz: Array) -> Array:
+    """Return the gradients of p_i, p_f and p_o: the sums of dz_i·c, dz_f·c and dz_o·c'."""
+    units = ctx.call.plan.units
+    _, gates, previous_c = ctx.saved
+    assert previous_c is not None
+    i, f, g, _ = np.split(gates.reshape(-1, 4 * units), 4, axis=1)
+    c = previous_c.reshape(-1, units)
+    dz_i, dz_f, _, dz_o = np.split(dz, 4, axis=1)
+    terms = np.concatenate([dz_i * c, dz_f * c, dz_o * (f * c + i * g)], axis=1)
+    return ctx.call.ops.bias_grad(terms, len(terms), 3 * units, 1).reshape(3, units)

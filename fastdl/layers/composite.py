@@ -1,0 +1,66 @@
+"""What layers that are made of layers share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from numpy.typing import DTypeLike
+
+from .arrays import ArrayDict
+from .base import Layer
+
+
+class Composite(Layer):
+    """Base of the layers that are made of others.
+
+    It has no parameters of its own; `params` and `grads` gather those of its layers under ``layer/name``.
+
+    Attributes
+    ----------
+    layers : list of Layer
+        Each once.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.layers: list[Layer] = []
+        super().__init__(**options)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any of the layers is; setting it sets all of them."""
+        return any(layer.trainable for layer in self.layers)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self.layers:
+            layer.trainable = value
+
+    @property
+    def params(self) -> ArrayDict:
+        return ArrayDict.gather([(prefix, leaf.params) for prefix, leaf in self.leaves()])
+
+    @property
+    def grads(self) -> ArrayDict:
+        return ArrayDict.gather([(prefix, leaf.grads) for prefix, leaf in self.leaves()])
+
+    @property
+    def state(self) -> ArrayDict:
+        return ArrayDict.gather([(prefix, leaf.state) for prefix, leaf in self.leaves()])
+
+    def zero_grads(self) -> None:
+        for layer in self.layers:
+            layer.zero_grads()
+
+    def leaves(self) -> Iterator[tuple[str, Layer]]:
+        seen = set()
+        for layer in self.layers:
+            for prefix, leaf in layer.leaves():
+                if leaf not in seen:
+                    seen.add(leaf)
+                    yield f"{layer.name}/{prefix}", leaf
+
+    def astype(self, dtype: DTypeLike) -> Layer:
+        for layer in self.layers:
+            layer.astype(dtype)
+        return super().astype(dtype)

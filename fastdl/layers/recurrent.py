@@ -1,0 +1,382 @@
+"""Recurrent layers: the plain one, LSTM and GRU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from .. import checks, functional, initializers
+from .base import Array, Back, Layer, Shape
+from .operation import Operation
+
+
+class Recurrent(Layer):
+    """Base of the recurrent layers, with what they have in common.
+
+    A subclass names its function in `operation`, the function's own arguments in `arguments`, how many gates
+    it has and how many states.
+
+    Parameters
+    ----------
+    units : int
+        Size of the state, and of an output.
+    activation : str
+        Of the candidate state.
+    use_bias : bool
+    kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
+    dropout, recurrent_dropout : float
+        The fractions of the input and of the state that count for nothing, in training. What is dropped is
+        the same at all steps of a sequence (Gal and Ghahramani, 2016).
+    return_sequences : bool
+        Return the output of each step, (N, T, units), instead of that of the last one, (N, units).
+    return_state : bool
+        Return a list: the output, then the last state. Its gradient is a list as well, with None for what
+        counts for nothing.
+    go_backwards : bool
+        Go from the last step to the first. The outputs are then in that order too.
+    stateful : bool
+        Begin each batch where the last one ended, until `reset_states`; no gradient goes from one to the
+        other. Then a call does write something on the layer: the state.
+    **options
+        As for every `Layer`.
+    """
+
+    operation: Operation
+    arguments: dict[str, Any]
+    gates: int
+    activations: tuple[str, ...] = ("tanh",)
+    states = 1
+    zero_output_for_mask = False  # behind a mask: 0, instead of the last output again
+
+    def __init__(
+        self,
+        units: int,
+        activation: str = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: str | initializers.Initializer = "glorot_uniform",
+        recurrent_initializer: str | initializers.Initializer = "orthogonal",
+        bias_initializer: str | initializers.Initializer = "zeros",
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.units = checks.integer(self.name, "units", units)
+        checks.one_of(self.name, "activation", activation, self.activations)
+        self.activation = activation
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.recurrent_initializer = initializers.get(recurrent_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.dropout = checks.number(self.name, "dropout", dropout, below=1.0)
+        self.recurrent_dropout = checks.number(self.name, "recurrent_dropout", recurrent_dropout, below=1.0)
+        self.return_sequences = return_sequences
+        self.return_state = return_state
+        self.go_backwards = go_backwards
+        self.stateful = stateful
+        self.arguments = {}
+        self._last: tuple[Array, ...] | None = None
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        return (self.gates * self.units,)
+
+    def build(self, input_shape: Shape) -> None:
+        if len(input_shape) != 3:
+            raise ValueError(f"{self.name}: x must be (batch, steps, features); got shape {input_shape}")
+        columns = self.gates * self.units
+        self.add_weight("kernel", (input_shape[-1], columns), self.kernel_initializer)
+        self.add_weight("recurrent_kernel", (self.units, columns), self.recurrent_initializer)
+        if self.use_bias:
+            self.add_weight("bias", self.bias_shape, self.bias_initializer)
+
+    # -- running -----------------------------------------------------------------------------------
+
+    def __call__(self, x: Any, training: bool = False, *, mask: Any = None) -> Any:
+        """Return the output; `training` and `mask` as for `vjp`."""
+        if mask is None:
+            return super().__call__(x, training)
+        return self.vjp(x, training, mask=mask)[0]
+
+    def call(self, x: Array) -> Any:
+        hs, last = self.operation.run(*self._given(x), **self._settings(None))
+        return self._output(hs, self._remembered(last), None)
+
+    def vjp(self, x: Array, training: bool = True, mask: Any = None) -> tuple[Any, Back]:
+        """Return the output and its vector-Jacobian product, as every layer does.
+
+        Parameters
+        ----------
+        x : ndarray, (N, T, D)
+        training : bool
+        mask : (N, T) array of bool, optional
+            Which steps count: in each row all up to the length of that sequence. Behind it the output stays
+            what it was.
+        """
+        return self.partial_vjp(x, training, mask=mask)
+
+    def partial_vjp(
+        self,
+        x: Array,
+        training: bool = True,
+        *,
+        wants_dx: bool = True,
+        logits: bool = False,
+        mask: Any = None,
+    ) -> tuple[Any, Back]:
+        past = None if mask is None else self._past(mask, x)
+        settings = self._settings(None if past is None else (~past).sum(axis=1))
+        dropped: Array | None = None
+        if training and self.dropout:
+            dropped = self._kept((len(x), 1, x.shape[-1]), self.dropout)
+            x = x * dropped
+        if training and self.recurrent_dropout:
+            settings["recurrent_mask"] = self._kept((len(x), self.units), self.recurrent_dropout)
+        (hs, last), ctx = self.operation.forward(*self._given(x), **settings)
+        needs = (("x",) if wants_dx else ()) + (("w_x", "w_h", "b") if self.trainable else ())
+
+        def back(dy: Any) -> Array:
+            dhs, dlast = self._output_gradient(dy, past)
+            dx, *_, dkernel, drecurrent, dbias = self.operation.backward(dhs, ctx, *dlast, needs=needs)
+            self.accumulate(kernel=dkernel, recurrent_kernel=drecurrent, bias=dbias)
+            return dx if dropped is None or dx is None else dx * dropped
+
+        return self._output(hs, self._remembered(last), past), back
+
+    def _given(self, x: Array) -> tuple[Array | None, ...]:
+        """Return the arguments of the function."""
+        states: tuple[Array | None, ...] = (None,) * self.states
+        if self._last and len(x):  # a batch of none comes from compute_output_shape
+            states = self._last
+        if states[0] is not None and len(states[0]) != len(x):
+            raise ValueError(
+                f"{self.name}: x holds {len(x)} sequences, but the states are those of {len(states[0])};"
+                " reset_states() begins anew"
+            )
+        params = self._params
+        return x, *states, params["kernel"], params["recurrent_kernel"], params.get("bias")
+
+    def _settings(self, lengths: Array | None) -> dict[str, Any]:
+        return {**self.arguments, "reverse": self.go_backwards, "lengths": lengths}
+
+    def _kept(self, shape: tuple[int, ...], rate: float) -> Array:
+        return functional.dropout(np.ones(shape, self.dtype), rate, rng=self._rng)
+
+    def _past(self, mask: Any, x: Array) -> Array:
+        """Return which steps are past the end of their sequence."""
+        mask = np.asarray(mask, bool)
+        checks.same_shape(self.name, "mask", mask.shape, x.shape[:2], "x without its last axis")
+        if (mask[:, 1:] & ~mask[:, :-1]).any():
+            raise ValueError(f"{self.name}: mask must be True up to a sequence's end and False behind it")
+        return ~mask
+
+    def _remembered(self, last: Any) -> tuple[Array, ...]:
+        states = last if isinstance(last, tuple) else (last,)
+        if self.stateful and len(states[0]):
+            self._last = states
+        return states
+
+    @property
+    def _repeats_last(self) -> bool:
+        """Whether the steps behind a mask give the last output again. Backwards they come before it."""
+        return not (self.go_backwards or self.zero_output_for_mask)
+
+    def _output(self, hs: Array, last: tuple[Array, ...], past: Array | None) -> Any:
+        y = last[0]
+        if self.return_sequences:
+            y = hs
+            if past is not None and self._repeats_last:
+                y = np.where(past[:, :, None], last[0][:, None], hs)
+            elif self.go_backwards:
+                y = np.ascontiguousarray(hs[:, ::-1])
+        return [y, *last] if self.return_state else y
+
+    def _output_gradient(self, dy: Any, past: Array | None) -> tuple[Array | None, list[Array | None]]:
+        """Return the gradients of hs and of the last states, from that of what `_output` returned."""
+        dy, *dlast = dy if self.return_state else (dy, *(None,) * self.states)
+        if dy is None:
+            return None, dlast
+        add = dy
+        dhs = None
+        if self.return_sequences:
+            dhs = dy[:, ::-1] if self.go_backwards else dy
+            if past is None or not self._repeats_last:
+                return dhs, dlast
+            add = np.where(past[:, :, None], dy, 0).sum(axis=1)
+        return dhs, [add if dlast[0] is None else dlast[0] + add, *dlast[1:]]
+
+    def reset_states(self) -> None:
+        """Begin the next batch with states of 0."""
+        self._last = None
+
+    reset_state = reset_states  # Keras has had both names
+
+    def astype(self, dtype: DTypeLike) -> Layer:
+        self.reset_states()
+        return super().astype(dtype)
+
+
+class SimpleRNN(Recurrent):
+    """The plain recurrent layer: h = activation(x·kernel + h·recurrent_kernel + bias) (Elman, 1990).
+
+    Parameters
+    ----------
+    units : int
+        Size of the state, and of an output.
+    activation : "tanh" or "relu"
+    use_bias, kernel_initializer, recurrent_initializer, bias_initializer, dropout, recurrent_dropout
+        As in `LSTM`.
+    return_sequences, return_state, go_backwards, stateful
+        As in `LSTM`.
+    **options
+        As for every `Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import SimpleRNN
+    >>> SimpleRNN(4)(np.ones((2, 5, 3), np.float32)).shape
+    (2, 4)
+    """
+
+    operation = Operation.named("rnn")
+    gates = 1
+    activations = ("tanh", "relu")
+
+    def __init__(self, units: int, activation: str = "tanh", **options: Any) -> None:
+        super().__init__(units, activation, **options)
+        self.arguments = {"activation": activation}
+
+
+class LSTM(Recurrent):
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997); `functional.lstm` has the equations.
+
+    Parameters
+    ----------
+    units : int
+        Size of the state, and of an output.
+    activation, recurrent_activation : str
+        "tanh" and "sigmoid"; no others.
+    use_bias : bool
+    kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
+    unit_forget_bias : bool
+        Let the forget gate's bias begin at 1 (Jozefowicz et al., 2015).
+    dropout, recurrent_dropout : float
+        The fractions of the input and of the state that count for nothing, in training. What is dropped is
+        the same at all steps of a sequence (Gal and Ghahramani, 2016).
+    return_sequences : bool
+        Return the output of each step, (N, T, units), instead of that of the last one, (N, units).
+    return_state : bool
+        Return a list: the output, then the last state. Its gradient is a list as well, with None for what
+        counts for nothing.
+    go_backwards : bool
+        Go from the last step to the first. The outputs are then in that order too.
+    stateful : bool
+        Begin each batch where the last one ended, until `reset_states`; no gradient goes from one to the
+        other. Then a call does write something on the layer: the state.
+    **options
+        As for every `Layer`; `seed` fixes the masks of dropout too.
+
+    Notes
+    -----
+    x is (N, T, D); ``params`` hold the kernel (D, 4·units), the recurrent kernel (units, 4·units) and the
+    bias (4·units,), gates in the order i, f, g, o.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import LSTM
+    >>> x = np.ones((2, 5, 3), np.float32)
+    >>> LSTM(4, return_sequences=True)(x).shape
+    (2, 5, 4)
+    >>> y, h, c = LSTM(4, return_state=True)(x)
+    >>> bool((y == h).all())
+    True
+    """
+
+    operation = Operation.named("lstm")
+    gates = 4
+    states = 2
+
+    def __init__(
+        self,
+        units: int,
+        activation: str = "tanh",
+        recurrent_activation: str = "sigmoid",
+        use_bias: bool = True,
+        unit_forget_bias: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(units, activation, use_bias, **options)
+        checks.one_of(self.name, "recurrent_activation", recurrent_activation, ("sigmoid",))
+        self.recurrent_activation = recurrent_activation
+        self.unit_forget_bias = unit_forget_bias
+
+    def build(self, input_shape: Shape) -> None:
+        super().build(input_shape)
+        if self.use_bias and self.unit_forget_bias:
+            self._params["bias"][self.units : 2 * self.units] = 1
+
+
+class GRU(Recurrent):
+    """Gated recurrent unit (Cho et al., 2014); `functional.gru` has the equations.
+
+    Parameters
+    ----------
+    units : int
+        Size of the state, and of an output.
+    activation, recurrent_activation : str
+        "tanh" and "sigmoid"; no others.
+    use_bias, kernel_initializer, recurrent_initializer, bias_initializer, dropout, recurrent_dropout
+        As in `LSTM`.
+    reset_after : bool
+        Apply the reset gate after the recurrent product instead of before it.
+    return_sequences, return_state, go_backwards, stateful
+        As in `LSTM`.
+    **options
+        As for every `Layer`.
+
+    Notes
+    -----
+    x is (N, T, D); ``params`` hold the kernel (D, 3·units), the recurrent kernel (units, 3·units) and the
+    bias, (2, 3·units) with `reset_after`, else (3·units,); gates in the order z, r, h.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.layers import GRU
+    >>> layer = GRU(4)
+    >>> layer(np.ones((2, 5, 3), np.float32)).shape
+    (2, 4)
+    >>> layer.count_params()
+    108
+    """
+
+    operation = Operation.named("gru")
+    gates = 3
+
+    def __init__(
+        self,
+        units: int,
+        activation: str = "tanh",
+        recurrent_activation: str = "sigmoid",
+        use_bias: bool = True,
+        reset_after: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(units, activation, use_bias, **options)
+        checks.one_of(self.name, "recurrent_activation", recurrent_activation, ("sigmoid",))
+        self.recurrent_activation = recurrent_activation
+        self.reset_after = reset_after
+        self.arguments = {"reset_after": reset_after}
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        columns = self.gates * self.units
+        return (2, columns) if self.reset_after else (columns,)
