@@ -95,6 +95,7 @@ def norm(op: str, x: tuple[int, ...], channels: int, **options: Any) -> Case:
 
 TRAINING = {"running_mean": None, "running_var": None, "training": True}
 
+
 def recurrent(op: str, gates: int, x: tuple[int, int, int], units: int) -> Case:
     """Weights of a size at which states neither vanish nor saturate."""
     columns = gates * units

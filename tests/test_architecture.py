@@ -20,8 +20,8 @@ from fastdl import layers
 ROOT = Path(__file__).parents[1]
 
 ORDER = (
-    ("checks", "config", "configurable", "geometry", "initializers", "random", "shapes", "shapes_norm"),
-    ("checks", "config", "configurable", "geometry", "initializers", "random", "shapes", "shapes_recurrent"),
+    ("checks", "config", "configurable", "geometry", "initializers", "random"),
+    ("shapes", "shapes_norm", "shapes_recurrent"),
     ("backends",),
     ("functional",),
     ("layers",),
@@ -37,8 +37,7 @@ UPWARDS = {
 }
 """Arrows the other way, (from, to), and why. They are inside functions, so that loading goes one way."""
 
-FAMILIES = ("conv", "dense", "loss", "norm", "pointwise", "pool")
-FAMILIES = ("conv", "dense", "loss", "pointwise", "pool", "recurrent")
+FAMILIES = ("conv", "dense", "loss", "norm", "pointwise", "pool", "recurrent")
 PLACES = (
     "fastdl/functional/{}.py",
     "fastdl/layers/{}.py",

@@ -149,6 +149,8 @@ def norm_bwd(
     var: np.ndarray,
     gamma: np.ndarray,
     plan: NormPlan,
+    threads: int,
+) -> None: ...
 def rnn_fwd(
     hs: np.ndarray,
     h: np.ndarray,
