@@ -76,7 +76,7 @@ def normalised(
     activation: str = "linear",
     alpha: float = 0.0,
 ) -> tuple[Array, NormContext]:
-    """Return y and its ctx, from x, gamma, beta and, where they are fixed, mean and var; else these are None."""
+    """Return y and its ctx from x, gamma, beta and, where they are fixed, mean and var; else None."""
     x, gamma, beta, mean, var = arrays
     given = (True, gamma is not None, beta is not None)
     if gamma is None:
