@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .backends import info
     from .checkpoint import load_model
     from .config import set_num_threads, use
-    from .models import Input, Sequential
+    from .models import Input, Model, Sequential
     from .random import set_random_seed
 
 __version__ = "0.1.0"
@@ -51,6 +51,7 @@ _MODULES = (
 # and little else.
 _HOMES = {
     "Input": "models",
+    "Model": "models",
     "Sequential": "models",
     "info": "backends",
     "load_model": "checkpoint",
@@ -61,6 +62,7 @@ _HOMES = {
 
 __all__ = [
     "Input",
+    "Model",
     "Sequential",
     "__version__",
     "gradcheck",

@@ -21,7 +21,7 @@ class Callback:
 
     Attributes
     ----------
-    model : Sequential
+    model : Model or Sequential
         The model that is trained.
     params : dict
         epochs, steps (batches in an epoch), verbose.

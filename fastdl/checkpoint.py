@@ -1,48 +1,42 @@
 """Models in files.
 
-One file holds the architecture, as JSON, and the weights, as arrays: in NumPy's format where the name ends
-in ".npz", in the safetensors format where it ends in ".safetensors" (for which the package of that name
-must be installed). Reading a file never executes anything in it: the only classes that are made are
-fastdl's layers and those the caller passes.
+One file holds the architecture, as JSON, and the weights, as arrays; of a model that is compiled, and of
+those in it that are, also how it is trained and how far it has come: the optimizer with all it remembers, and
+the state of what draws random numbers. Training goes on from there bit for bit.
 
-A file appears whole or not at all: it is written beside its place, flushed to the disk, and moved there.
+Reading a file never executes anything in it: the only classes that are made are fastdl's own and those the
+caller passes, and so it is with functions. `fastdl.archive` says in which formats, and why a file appears
+whole or not at all.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
-import os
-import tempfile
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import configurable, initializers, layers
+from . import archive, configurable, initializers, layers, losses, metrics, optimizers
 from .layers.base import Array, Layer
 
 if TYPE_CHECKING:
-    from .models import Sequential
+    from .training import Trainer
 
-_HEADER = "fastdl"  # the entry, or the metadata's key, that holds the architecture
 _VERSION = 1
 
-# What reading a damaged archive may end in. RuntimeError is zipfile's word for a flag it does not know.
-_DAMAGE = (ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+# What making the objects of a damaged description may end in.
+_MISFITS = (ValueError, KeyError, TypeError, AttributeError)
 
 
-def save_model(model: Sequential, path: str | PathLike[str]) -> None:
-    """Write a model's architecture and weights to one file.
+def save_model(model: Trainer, path: str | PathLike[str]) -> None:
+    """Write a model's architecture, weights and state of training to one file.
 
     Parameters
     ----------
-    model : Sequential
+    model : Model or Sequential
         Built.
     path : str or path
         Ends in ".npz" or ".safetensors".
@@ -57,35 +51,63 @@ def save_model(model: Sequential, path: str | PathLike[str]) -> None:
         If safetensors is asked for and not installed.
     """
     path = Path(path)
-    write = _format(path)[0]
+    archive.check_format(path)
     if not model.built:
         raise ValueError(f"save: {model.name} has no weights yet; build it or run it once")
-    header = json.dumps({"version": _VERSION, "model": configurable.describe(model)})
-    weights = model.named_weights()
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file, header, weights)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    arrays = model.named_weights()
+    training = [_progress(names, trainer, arrays) for names, trainer in model.compiled_models()]
+    described = configurable.describe({"version": _VERSION, "model": model, "training": training})
+    archive.write(path, json.dumps(described), arrays)
+
+
+def _progress(names: tuple[str, ...], model: Trainer, arrays: dict[str, Array]) -> dict[str, Any]:
+    """Return how a model is trained and how far it has come; the arrays of its optimizer go to `arrays`."""
+    assert model.optimizer is not None
+    assert model.objective is not None
+    slots: dict[str, list[str]] = {}
+    remembered = model.optimizer.state
+    for key in filter(remembered.__contains__, model.params):  # it may be another model's optimizer, too
+        slots[key] = []
+        for array in remembered[key]:
+            slots[key].append(f"slot {len(arrays)}")  # no parameter's name, which has a slash
+            arrays[slots[key][-1]] = array
+    goals = model.objective.goals
+    return {
+        "names": names,
+        "optimizer": model.optimizer,
+        "iterations": model.optimizer.iterations,
+        "slots": slots,
+        "compile": {
+            "loss": [goal.loss for goal in goals],
+            "loss_weights": [goal.weight for goal in goals],
+            "metrics": [goal.metrics for goal in goals],
+        },
+        "trainable": {
+            prefix: model.compiled_trainable.get(leaf, leaf.trainable) for prefix, leaf in model.leaves()
+        },
+        "random": {prefix: layer._rng.bit_generator.state for prefix, layer in _drawing(model)},
+    }
 
 
 def load_model(
-    path: str | PathLike[str], custom_objects: Mapping[str, type[configurable.Configurable]] | None = None
-) -> Sequential:
-    """Return the model that a file holds. It must be compiled before it is trained further.
+    path: str | PathLike[str],
+    custom_objects: Mapping[str, Any] | None = None,
+    compile: bool = True,
+) -> Any:
+    """Return the model that a file holds, ready to be trained further if it was compiled.
 
     Parameters
     ----------
     path : str or path
         Of a file that ``model.save`` wrote.
-    custom_objects : dict of str to class, optional
-        The layers in it that are not fastdl's, by the names of their classes.
+    custom_objects : dict of str to class or function, optional
+        The layers, losses, metrics and functions in it that are not fastdl's, by their names.
+    compile : bool
+        Whether to compile the model, and those in it, as they were when it was saved.
+
+    Returns
+    -------
+    Model or Sequential
 
     Raises
     ------
@@ -106,99 +128,88 @@ def load_model(
     15
     """
     path = Path(path)
-    read = _format(path)[1]
     try:
-        header, weights = read(path)
-        described = json.loads(header)
+        text, arrays = archive.read(path)
+        described = json.loads(text)
         version = described["version"]
-    except _DAMAGE as error:
+    except archive.DAMAGE as error:
         raise ValueError(
             f"load_model: {path} is damaged, or not a model that fastdl saved ({error})"
         ) from error
     if version != _VERSION:
         raise ValueError(f"load_model: {path} has format {version!r}; this fastdl reads {_VERSION}")
-    known = _known_classes() | dict(custom_objects or {})
     try:
-        model = configurable.restore(described["model"], known)
-    except (ValueError, KeyError, TypeError) as error:
+        if not compile:
+            described["training"] = []
+        known = _known_classes() | _by_file_name(custom_objects or {})
+        slots = {name: arrays.pop(name) for name in _slot_names(described)}
+        restored = configurable.restore(described, known)
+        _fill(restored["model"], arrays)
+        for progress in restored["training"]:
+            _resume(restored["model"], progress, slots)
+    except _MISFITS as error:
         raise ValueError(f"load_model: {path}: {error}") from error
-    _fill(path, model, weights)
-    return model
+    return restored["model"]
 
 
-def _known_classes() -> dict[str, type[configurable.Configurable]]:
-    from .models import Sequential  # models import this module
+def _known_classes() -> dict[str, Any]:
+    from .models import Model, Sequential  # models import this module
 
-    ours = (getattr(layers, name) for name in layers.__all__)
-    found = {cls.__name__: cls for cls in ours if issubclass(cls, Layer)}
-    return found | {cls.__name__: cls for cls in initializers.NAMES.values()} | {"Sequential": Sequential}
+    kinds = (initializers, losses, metrics, optimizers)
+    classes = [Model, Sequential, *(cls for kind in kinds for cls in kind.NAMES.values())]
+    classes += [losses.FunctionLoss, metrics.FunctionMetric]
+    classes += [cls for cls in vars(layers).values() if isinstance(cls, type) and issubclass(cls, Layer)]
+    return {configurable.file_name(cls): cls for cls in classes}
 
 
-def _fill(path: Path, model: Any, weights: Mapping[str, Array]) -> None:
+def _by_file_name(custom_objects: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a person's objects under the names that they have in a file."""
+    return {getattr(thing, "family", "") + name: thing for name, thing in custom_objects.items()}
+
+
+def _slot_names(described: Mapping[str, Any]) -> Iterator[str]:
+    for progress in described["training"]:
+        for names in progress["slots"].values():
+            yield from names
+
+
+def _fill(model: Any, weights: Mapping[str, Array]) -> None:
     """Copy the weights into the model, each where it belongs."""
     if not isinstance(model, Layer):
-        raise ValueError(f"load_model: {path} holds no model")
+        raise ValueError("the file holds no model")
     owned = model.named_weights()
     if owned.keys() != weights.keys():
         differing = ", ".join(sorted(owned.keys() ^ weights.keys()))
-        raise ValueError(f"load_model: {path}: the weights are not those of its architecture ({differing})")
+        raise ValueError(f"the weights are not those of its architecture ({differing})")
     for name, own in owned.items():
         if own.shape != weights[name].shape or own.dtype != weights[name].dtype:
             raise ValueError(
-                f"load_model: {path}: {name} is {weights[name].dtype} {weights[name].shape},"
+                f"{name} is {weights[name].dtype} {weights[name].shape},"
                 f" but its layer has {own.dtype} {own.shape}"
             )
         own[...] = weights[name]
 
 
-def _write_npz(file: BinaryIO, header: str, weights: Mapping[str, Array]) -> None:
-    entries: dict[str, Any] = {_HEADER: np.frombuffer(header.encode(), np.uint8), **weights}
-    np.savez(file, **entries)
+def _resume(whole: Trainer, progress: Mapping[str, Any], slots: Mapping[str, Array]) -> None:
+    """Compile a model, which stands in the whole or is it, and bring it to where it was."""
+    model: Any = whole
+    for name in progress["names"]:
+        model = model.get_layer(name)
+    optimizer, params = progress["optimizer"], model.params
+    model.compile(optimizer, **progress["compile"])
+    for key, names in progress["slots"].items():
+        remembered = [slots[name] for name in names]
+        expected = optimizer.slots(np.empty_like(params[key]))
+        if [(a.shape, a.dtype) for a in remembered] != [(a.shape, a.dtype) for a in expected]:
+            raise ValueError(f"what the optimizer remembers does not fit {key}")
+        optimizer.state[key] = remembered
+    optimizer.iterations = int(progress["iterations"])
+    model.compiled_trainable = {leaf: progress["trainable"][prefix] for prefix, leaf in model.leaves()}
+    for prefix, layer in _drawing(model):
+        layer._rng.bit_generator.state = progress["random"][prefix]
 
 
-def _read_npz(path: Path) -> tuple[str, dict[str, Array]]:
-    try:
-        with np.load(path, allow_pickle=False) as entries:
-            arrays = dict(entries)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        raise ValueError("an entry would lie before the beginning of the file") from error
-    return arrays.pop(_HEADER).tobytes().decode(), arrays
-
-
-def _write_safetensors(file: BinaryIO, header: str, weights: Mapping[str, Array]) -> None:
-    from safetensors.numpy import save
-
-    file.write(save(dict(weights), metadata={_HEADER: header}))
-
-
-def _read_safetensors(path: Path) -> tuple[str, dict[str, Array]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as entries:
-            header = (entries.metadata() or {})[_HEADER]
-            return header, {name: entries.get_tensor(name) for name in entries.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(str(error)) from error
-
-
-Writer = Callable[[BinaryIO, str, Mapping[str, Array]], None]
-Reader = Callable[[Path], tuple[str, dict[str, Array]]]
-
-
-def _format(path: Path) -> tuple[Writer, Reader]:
-    """Return how a file of this name is written and read."""
-    if path.suffix == ".npz":
-        return _write_npz, _read_npz
-    if path.suffix != ".safetensors":
-        raise ValueError(f"a model's file ends in .npz or .safetensors; got {str(path)!r}")
-    try:
-        import safetensors  # noqa: F401
-    except ImportError:
-        raise ImportError(
-            "a .safetensors file needs the package safetensors: pip install fastdl[safetensors];"
-            " a name that ends in .npz needs none"
-        ) from None
-    return _write_safetensors, _read_safetensors
+def _drawing(model: Trainer) -> Iterator[tuple[str, Layer]]:
+    """Yield what has a generator of random numbers: the model, for the order of batches, and its layers."""
+    yield "", model
+    yield from model.leaves()

@@ -8,8 +8,10 @@ architecture, and one way to look a name up.
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -17,9 +19,23 @@ import numpy as np
 
 T = TypeVar("T", bound="Configurable")
 
+_numbers: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
+
+# What stands in a file where the name of a class would: no class has a name like these.
+_SAME = "same"
+_FUNCTION = "function"
+
 
 class Configurable:
-    """Base of everything that a file or a repr can describe."""
+    """Base of everything that a file or a repr can describe.
+
+    Attributes
+    ----------
+    family : str
+        Stands before the name of the class in a file, where another family has a class of that name.
+    """
+
+    family = ""
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments by name."""
@@ -61,35 +77,86 @@ def snake_case(name: str) -> str:
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
+def next_name(kind: str) -> str:
+    """Return a name for the next object of a class: `dense`, then `dense_1`."""
+    stem = snake_case(kind)
+    number = next(_numbers[stem])
+    return f"{stem}_{number}" if number else stem
+
+
 def describe(value: Any) -> Any:
-    """Return `value` in the words of JSON; a `Configurable` becomes its class's name and its arguments."""
-    if isinstance(value, Configurable):
-        return {"class": type(value).__name__, "config": describe(value.get_config())}
-    if isinstance(value, Mapping):
-        return {str(key): describe(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [describe(entry) for entry in value]
-    if isinstance(value, np.dtype):
-        return value.name
-    if isinstance(value, np.generic):
-        return value.item()
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise TypeError(f"a file cannot hold {value!r}, a {type(value).__name__}")
+    """Return `value` in the words of JSON.
+
+    A `Configurable` becomes its class's name and its arguments; where it comes again, the number of its first
+    place, so that what is shared stays shared. A function becomes its name.
+    """
+    met: list[Configurable] = []
+
+    def words(value: Any) -> Any:
+        if isinstance(value, Configurable):
+            numbers = [number for number, other in enumerate(met) if other is value]
+            if numbers:
+                return {"class": _SAME, "config": numbers[0]}
+            met.append(value)
+            return {"class": file_name(type(value)), "config": words(value.get_config())}
+        if isinstance(value, Mapping):
+            return {str(key): words(entry) for key, entry in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [words(entry) for entry in value]
+        if isinstance(value, np.dtype):
+            return value.name
+        if isinstance(value, np.generic):
+            return value.item()
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        if callable(value) and getattr(value, "__name__", "<lambda>") != "<lambda>":
+            return {"class": _FUNCTION, "config": value.__name__}
+        raise TypeError(f"a file cannot hold {value!r}, a {type(value).__name__}")
+
+    return words(value)
 
 
-def restore(description: Any, known: Mapping[str, type[Configurable]]) -> Any:
-    """Undo `describe`. Only the classes of `known` are made; their constructors check what they are given."""
-    if isinstance(description, list):
-        return [restore(entry, known) for entry in description]
-    if not isinstance(description, dict):
-        return description
-    if description.keys() != {"class", "config"}:
-        return {key: restore(entry, known) for key, entry in description.items()}
-    name = description["class"]
-    if name not in known:
-        raise ValueError(f"unknown class {name!r}; pass it as custom_objects={{{name!r}: ...}}")
-    return known[name].from_config(restore(description["config"], known))
+def restore(description: Any, known: Mapping[str, Any]) -> Any:
+    """Undo `describe`.
+
+    Only what is in `known` is made or used, by the name that `file_name` or a function has; constructors
+    check what they are given.
+    """
+    met: list[Any] = []
+
+    def thing(words: Any) -> Any:
+        if isinstance(words, list):
+            return [thing(entry) for entry in words]
+        if not isinstance(words, dict):
+            return words
+        if words.keys() != {"class", "config"}:
+            return {key: thing(entry) for key, entry in words.items()}
+        name, config = words["class"], words["config"]
+        if name == _SAME:
+            if not isinstance(config, int) or not 0 <= config < len(met) or met[config] is None:
+                raise ValueError(f"a part is said to be part {config!r}, which does not stand before it")
+            return met[config]
+        if name == _FUNCTION:
+            return _known(known, "function", config)
+        made = _known(known, "class", name)
+        number = len(met)
+        met.append(None)
+        met[number] = made.from_config(thing(config))
+        return met[number]
+
+    return thing(description)
+
+
+def file_name(cls: type[Configurable]) -> str:
+    """Return what a class is called in a file."""
+    return cls.family + cls.__name__
+
+
+def _known(known: Mapping[str, Any], kind: str, name: str) -> Any:
+    found = known.get(name)
+    if found is None or (isinstance(found, type) and issubclass(found, Configurable)) != (kind == "class"):
+        raise ValueError(f"unknown {kind} {name!r}; pass it as custom_objects={{{name!r}: ...}}")
+    return found
 
 
 def lookup(kind: str, given: Any, names: Mapping[str, type[T]], base: type[Any]) -> T:

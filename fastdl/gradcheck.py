@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from . import nested
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -186,8 +188,8 @@ def gradcheck(
     model : layer or model
         Anything with `vjp`, `params`, `grads` and `zero_grads`. It must work in float64, or have an
         `astype` that makes it.
-    x : array
-        A small input, such as two samples. If it holds integers, as an embedding takes them, its own
+    x : array, or a list or dict of them
+        A small input, such as two samples. If an array holds integers, as an embedding takes them, its own
         gradient is left out.
     training : bool
         The mode to check.
@@ -223,10 +225,7 @@ def gradcheck(
     >>> bool(gradcheck(Dense(3, activation="tanh"), np.random.default_rng(0).normal(size=(2, 4))))
     True
     """
-    x = np.array(x)
-    smooth = x.dtype.kind == "f"
-    if smooth:
-        x = x.astype(np.float64)
+    x = nested.apply(_prepared, x)
     model = copy.deepcopy(model)
     if hasattr(model, "astype"):
         model.astype("float64")
@@ -236,28 +235,41 @@ def gradcheck(
     checked = copy.deepcopy(model)
     checked.zero_grads()
     y, back = checked.vjp(x, training)
-    if y.dtype != np.float64:
-        raise TypeError(
-            f"gradcheck: the model must compute in float64 to be checked; it gives {y.dtype} for float64 x"
-        )
+    for part in nested.parts(y):
+        if part.dtype != np.float64:
+            raise TypeError(
+                "gradcheck: the model must compute in float64 to be checked;"
+                f" it gives {part.dtype} for float64 x"
+            )
     rng = np.random.default_rng(seed)
-    projection = rng.standard_normal(y.shape)
-    dx = back(projection.copy())
-    pairs = {"x": (x, dx)} if smooth else {}
+    projection = nested.apply(lambda part: rng.standard_normal(part.shape), y)
+    dx = back(nested.apply(np.copy, projection))
+    inputs = zip(nested.labels("x", x), nested.parts(x), nested.parts(dx))
+    pairs = {label: (array, gradient) for label, array, gradient in inputs if array.dtype.kind == "f"}
     pairs |= {name: (model.params[name], checked.grads[name]) for name in model.params}
 
     def loss() -> float:
-        return float(np.vdot(copy.deepcopy(model).vjp(x, training)[0], projection))
+        return _projected(copy.deepcopy(model).vjp(x, training)[0], projection)
 
     # Below what rounding does to the differences, errors are measured against that, not against the gradient.
     float64 = np.finfo(np.float64)
-    size = float(np.vdot(abs(y), abs(projection)))
+    size = _projected(nested.apply(abs, y), nested.apply(abs, projection))
     floor = 16 * float(float64.eps) ** (2 / 3) * size / tolerance + float(float64.tiny)
     errors = [
         _worst(name, loss, *pair, _entries(pair[0].shape, samples, rng), floor)
         for name, pair in pairs.items()
     ]
     return GradientReport(tuple(errors), tolerance)
+
+
+def _prepared(x: Any) -> Array:
+    x = np.array(x)
+    return x.astype(np.float64) if x.dtype.kind == "f" else x
+
+
+def _projected(y: Any, projection: Any) -> float:
+    """Return the scalar product of an output, or of several, with what it is projected on."""
+    return float(sum(np.vdot(*pair) for pair in zip(nested.parts(y), nested.parts(projection))))
 
 
 def _entries(shape: tuple[int, ...], samples: int, rng: np.random.Generator) -> Iterable[tuple[int, ...]]:

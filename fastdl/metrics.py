@@ -30,6 +30,8 @@ class Metric(Configurable, ABC):
         Under which it stands in a history; by default the class's name.
     """
 
+    family = "metrics."
+
     def __init__(self, name: str | None = None) -> None:
         self.name = name or snake_case(type(self).__name__)
         self.reset_state()

@@ -2,22 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from os import PathLike
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import checkpoint
-from .layers.base import Array, Input, Layer, Shape
+from . import nested
+from .layers.base import Layer, Shape
 from .layers.chain import Chain
+from .layers.symbolic import Input, Tensor
 from .training import Trainer
 
-__all__ = ["Input", "Sequential"]
+__all__ = ["Input", "Model", "Sequential"]
+
+
+class Model(Trainer):
+    """A graph of layers, from one or several inputs to one or several outputs.
+
+    Calling layers on an `Input`, and on what that returns, makes the graph. A layer that is called more than
+    once is shared, and so is one that stands in several models: its gradients add up. A model is a layer: it
+    can be called, on arrays and on symbolic tensors, and be differentiated with `vjp`.
+
+    Parameters
+    ----------
+    inputs, outputs : Tensor, or a list or dict of them
+        The model takes and returns arrays in the same form. An input may be any tensor of the graph: what
+        lies before it is then no part of the model.
+    **options
+        name, seed and dtype as for every `Layer`.
+
+    Attributes
+    ----------
+    layers : list of Layer
+        Each once, in Keras's order: those farthest from the outputs first. An `Input` is no layer.
+
+    Raises
+    ------
+    ValueError
+        If an output depends on an `Input` that is not given, an input leads to no output, or two layers have
+        the same name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl import Input, Model
+    >>> from fastdl.layers import Add, Dense
+    >>> x = Input((4,))
+    >>> h = Dense(4, activation="relu")(x)
+    >>> model = Model(x, Dense(1)(Add()([x, h])))
+    >>> model(np.ones((2, 4), np.float32)).shape
+    (2, 1)
+    >>> model.compile("adam", loss="mse")
+    """
+
+    def __init__(self, inputs: Any, outputs: Any, **options: Any) -> None:
+        super().__init__(**options)
+        layers = self.connect(inputs, outputs)
+        self.check_names(layers)
+        self.layers = layers
+        self.built = True
+        if not options.get("trainable", True):
+            self.trainable = False
+
+    def get_config(self) -> dict[str, Any]:
+        numbers: dict[Tensor, int] = {tensor: number for number, tensor in enumerate(self.inputs)}
+        calls = []
+        for call in self.calls:
+            reads = nested.apply(numbers.__getitem__, call.inputs)
+            calls.append({"layer": call.layer.name, "reads": reads, "training": call.training})
+            for tensor in nested.parts(call.outputs):
+                numbers.setdefault(tensor, len(numbers))
+        sources = [
+            {"name": tensor.name, "shape": tensor.shape[1:], "dtype": getattr(tensor, "dtype", None)}
+            for tensor in self.inputs
+        ]
+        return {
+            "name": self.name,
+            "seed": self.seed,
+            "dtype": self.dtype,
+            "layers": self.layers,
+            "sources": sources,
+            "calls": calls,
+            "inputs": nested.apply(numbers.__getitem__, self.input),
+            "outputs": nested.apply(numbers.__getitem__, self.output),
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Model:
+        """Make the model that `get_config` describes. Its tensors are numbered: inputs, then each call's."""
+        layers = {layer.name: layer for layer in config["layers"]}
+        tensors: list[Tensor] = [Input(**source) for source in config["sources"]]
+
+        def tensor(number: Any) -> Tensor:
+            if not isinstance(number, int) or not 0 <= number < len(tensors):
+                raise ValueError(
+                    f"{config['name']}: a call needs tensor {number!r} when there are {len(tensors)}:"
+                    " the graph has a cycle, or is damaged"
+                )
+            return tensors[number]
+
+        for call in config["calls"]:
+            layer = layers[call["layer"]]
+            tensors += nested.parts(layer(nested.apply(tensor, call["reads"]), training=call["training"]))
+        inputs, outputs = (nested.apply(tensor, config[end]) for end in ("inputs", "outputs"))
+        return cls(inputs, outputs, **{key: config[key] for key in ("name", "seed", "dtype")})
 
 
 class Sequential(Chain, Trainer):
     """Layers one after another.
 
-    A model is a layer: it can be called, differentiated with `vjp`, and put into another model.
+    A model is a layer: it can be called, on arrays and on symbolic tensors, differentiated with `vjp`, and
+    put into another model.
 
     Parameters
     ----------
@@ -42,7 +135,8 @@ class Sequential(Chain, Trainer):
 
     def __init__(self, layers: Sequence[Layer | Input] = (), **options: Any) -> None:
         super().__init__(**options)
-        self.output_shape: Shape | None = None
+        if self._sample_shape is not None:
+            self._source = Input(self._sample_shape)
         for layer in layers:
             self.add(layer)
         if not options.get("trainable", True):
@@ -56,27 +150,23 @@ class Sequential(Chain, Trainer):
         TypeError
             If it is not a layer.
         ValueError
-            If it does not fit behind the last one, or has the name of another one. The model is then
-            unchanged.
+            If it does not fit behind the last one, has the name of another one, or contains this model. The
+            model is then unchanged.
         """
         if isinstance(layer, Input):
-            if self.layers or self._sample_shape is not None:
+            if self.layers or self._source is not None:
                 raise ValueError(f"{self.name}: an Input can only be the first entry")
-            self._sample_shape = layer.shape
+            self._source = layer
             return
         if not isinstance(layer, Layer):
             raise TypeError(f"{self.name}: add expects a layer; got {layer!r}")
-        if any(other.name == layer.name and other is not layer for other in self.layers):
-            raise ValueError(
-                f"{self.name}: there is a layer named {layer.name!r} already; give this one another name="
-            )
-        before = self.output_shape
-        if not self.layers:
-            if self._sample_shape is None:
-                self._sample_shape = layer._sample_shape
-            before = None if self._sample_shape is None else (None, *self._sample_shape)
-        if before is not None:
-            self.output_shape = layer.compute_output_shape(before)
+        self.check_names([*self.layers, layer])
+        source = self._source
+        if not self.layers and source is None and layer._sample_shape is not None:
+            source = Input(layer._sample_shape)
+        if source is not None:
+            self.connect(source, layer(self.output if self.layers else source))
+            self._source = source
             self.built = True
         self.layers.append(layer)
 
@@ -86,80 +176,20 @@ class Sequential(Chain, Trainer):
             raise ValueError(f"{self.name}: there is no layer to take away")
         self.layers.pop()
         if self.built:
-            shape = (None, *(self._sample_shape or ()))
-            for layer in self.layers:
-                shape = layer.compute_output_shape(shape)
-            self.output_shape = shape
             self.built = bool(self.layers)
+            if self.built:
+                self.connect(self._source, self.calls[-1].inputs)
 
-    def build(self, input_shape: Shape) -> None:
-        if not self.layers:
-            raise ValueError(f"{self.name}: the model has no layers")
-        self._sample_shape = input_shape[1:]
-        for layer in self.layers:
-            input_shape = layer.compute_output_shape(input_shape)
-        self.output_shape = input_shape
-
-    def accept(self, x: Any) -> Array:
-        x = super().accept(x)
-        expected = self._sample_shape
-        if x.shape[1:] != expected and not _fits(x.shape[1:], expected):
-            raise ValueError(f"{self.name}: x has shape {x.shape}, but the model expects {self.input_shape}")
-        return x
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "layers": self.layers,
+            "input_shape": self.input_shape and self.input_shape[1:],
+            "name": self.name,
+            "seed": self.seed,
+            "dtype": self.dtype,
+        }
 
     @property
     def input_shape(self) -> Shape | None:
-        """The shape of a batch, whose first size is None; None before the model is built."""
-        return None if self._sample_shape is None else (None, *self._sample_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        if len(set(map(id, self.layers))) < len(self.layers):
-            raise ValueError(
-                f"{self.name}: a model in which a layer stands twice cannot be described as a list"
-            )
-        return super().get_config() | {"input_shape": self._sample_shape}
-
-    def summary(self, line_length: int = 80, print_fn: Callable[[str], Any] = print) -> None:
-        """Print a table of the layers, the shapes of their outputs and their numbers of parameters.
-
-        Parameters
-        ----------
-        line_length : int
-        print_fn : callable
-            Is given the table line by line.
-        """
-        if not self.built:
-            raise ValueError(
-                f"{self.name}: summary needs a built model; begin it with an Input, or run it once"
-            )
-        widths = (line_length * 3 // 8, line_length * 3 // 8, line_length - 2 * (line_length * 3 // 8))
-
-        def row(*cells: str) -> str:
-            return "".join(cell[: width - 1].ljust(width) for cell, width in zip(cells, widths)).rstrip()
-
-        print_fn(f'Model: "{self.name}"')
-        print_fn("_" * line_length)
-        print_fn(row("Layer (type)", "Output Shape", "Param #"))
-        print_fn("=" * line_length)
-        shape: Shape = (None, *(self._sample_shape or ()))
-        for layer in self.layers:
-            shape = layer.compute_output_shape(shape)
-            print_fn(row(f"{layer.name} ({type(layer).__name__})", str(shape), f"{layer.count_params():,}"))
-        print_fn("=" * line_length)
-        total = self.count_params()
-        trainable = sum(weight.size for weight in self.trainable_weights)
-        print_fn(f"Total params: {total:,}")
-        print_fn(f"Trainable params: {trainable:,}")
-        print_fn(f"Non-trainable params: {total - trainable:,}")
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the architecture and the weights to one file; see `fastdl.checkpoint`."""
-        checkpoint.save_model(self, path)
-
-
-def _fits(shape: Shape, expected: Shape | None) -> bool:
-    return (
-        expected is not None
-        and len(shape) == len(expected)
-        and all(wanted in (None, came) for came, wanted in zip(shape, expected))
-    )
+        """The shape of a batch, whose first size is None; None before it is known."""
+        return None if self._source is None else self._source.shape

@@ -13,8 +13,8 @@ _root = np.random.SeedSequence()
 def set_random_seed(seed: int) -> None:
     """Make what follows repeat bit for bit.
 
-    Every layer takes its own stream of numbers when it is made, and every ``fit`` takes one for the order
-    of its batches. After this call those streams are the same each time, in the order in which they are
+    Every layer takes its own stream of numbers when it is made; a model takes the order of its batches from
+    its own. After this call those streams are the same each time, in the order in which they are
     taken. NumPy's and Python's own generators are left alone.
 
     Parameters

@@ -4,67 +4,68 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from operator import itemgetter
+from os import PathLike
+from typing import Any
 
 import numpy as np
 
+from . import batches, checkpoint, checks, nested, optimizers, summary
 from . import callbacks as callbacks_
-from . import checks, functional, losses, optimizers
-from . import metrics as metrics_
-from .layers.base import Array, Layer
-from .random import generator
+from .batches import Batch
+from .layers.base import Array, Layer, Shape, as_compiled
+from .layers.graph import Graph
+from .objective import Objective, Outcome
 
 Verbose = int | str
 
 
-class Data(NamedTuple):
-    """Samples, their targets, and perhaps their weights."""
+class Trainer(Graph):
+    """A graph of layers that can be trained, tabulated and saved."""
 
-    x: Array
-    y: Array
-    weight: Array | None
-
-    def take(self, which: Any) -> Data:
-        """Return some of the samples: a copy for indices, a view for a slice."""
-        return Data(self.x[which], self.y[which], None if self.weight is None else self.weight[which])
-
-
-class Trainer(Layer):
-    """A layer that can be trained."""
-
-    loss: losses.Loss | None = None
     optimizer: optimizers.Optimizer | None = None
-    metrics: Sequence[metrics_.Metric] = ()
+    objective: Objective | None = None
     history: callbacks_.History | None = None
     stop_training = False
+
+    # Which layers were trainable when the model was compiled: what happens to them later, for the sake of
+    # another model that contains them, changes nothing for this one.
+    compiled_trainable: Mapping[Layer, bool]
 
     def compile(
         self,
         optimizer: str | optimizers.Optimizer | type[optimizers.Optimizer] = "rmsprop",
-        loss: str | losses.Loss | type[losses.Loss] | Callable[..., Any] | None = None,
-        metrics: Sequence[Any] | None = None,
+        loss: Any = None,
+        metrics: Any = None,
+        loss_weights: Any = None,
     ) -> None:
-        """Choose how to train.
+        """Choose how to train, and what: the layers that are `trainable` now.
+
+        A layer that is frozen later, while another model is compiled that contains it, is still trained by
+        this one. In a model of several outputs each argument may be a list or a dict with an entry for each.
 
         Parameters
         ----------
         optimizer : str or Optimizer
-        loss : str, Loss or function
+        loss : str, Loss or function, or a group of them
             A function takes y_true and y_pred and returns the loss and its gradient; see
-            `losses.FunctionLoss`.
-        metrics : sequence of str, Metric or function, optional
+            `losses.FunctionLoss`. One alone is that of every output; None is no loss.
+        metrics : list of str, Metric or function, or a group of such lists, optional
             To report beside the loss. "accuracy" is the one that fits the shapes.
+        loss_weights : group of float, optional
+            How much each output's loss counts in the sum; 1 by default.
 
         Raises
         ------
         ValueError
-            For a name that is not known; the message lists those that are.
+            For a name that is not known, which lists those that are; if the entries are not as many as the
+            outputs.
         """
-        if isinstance(metrics, str) or not isinstance(metrics, (Sequence, type(None))):
-            raise TypeError(f"compile: metrics must be a list; got {metrics!r}")
+        objective = Objective(self.output_names, loss, loss_weights, metrics)
         self.optimizer = optimizers.get(optimizer)
-        self.loss = None if loss is None else losses.get(loss)
-        self.metrics = [metrics_.get(metric) for metric in metrics or ()]
+        self.objective = objective
+        self.compiled_trainable = {leaf: leaf.trainable for _, leaf in self.leaves()}
 
     def fit(
         self,
@@ -86,8 +87,10 @@ class Trainer(Layer):
 
         Parameters
         ----------
-        x : array_like, (N, ...)
-        y : array_like, (N, ...)
+        x : array_like, (N, ...), or a list, tuple or dict of them
+            In the form of the model's inputs; a dict goes by their names.
+        y : array_like, (N, ...), or a list, tuple or dict of them
+            One for each output; None where the output has neither loss nor metrics.
         batch_size : int, optional
             32 by default. The last batch of an epoch may be smaller.
         epochs : int
@@ -105,8 +108,8 @@ class Trainer(Layer):
             Whether each epoch takes the samples in another order; see `fastdl.set_random_seed`.
         class_weight : dict of int to float, optional
             Weights of samples by their class; a class that is missing has weight 1.
-        sample_weight : array_like, (N,), optional
-            Weights of the samples in the loss.
+        sample_weight : array_like, (N,), or a group of them, optional
+            Weights of the samples in the loss; with several outputs it may be a list or dict of them.
         initial_epoch : int
             Number of the first epoch, from 0.
         validation_batch_size : int, optional
@@ -116,7 +119,8 @@ class Trainer(Layer):
         -------
         History
             Its `history` holds, for each name, a number an epoch: the mean over the epoch's samples, each
-            taken when its batch was trained.
+            taken when its batch was trained. Several outputs, such as "a" and "b", add "a_loss" and "b_loss"
+            without their weights, and put their names before those of their metrics.
 
         Raises
         ------
@@ -137,16 +141,16 @@ class Trainer(Layer):
                 raise ValueError("fit: validation_data must be (x, y) or (x, y, sample_weight)")
             validation = self._data("fit: validation_data", *validation_data)
         elif validation_split:
-            data, validation = _split(data, validation_split)
+            data, validation = data.split(validation_split)
 
         history = callbacks_.History()
         progress = callbacks_.progress(verbose)
         watchers = [history, *progress, *(callbacks or ())]
-        steps = -(-len(data.x) // batch_size)
+        steps = -(-data.size // batch_size)
         for watcher in watchers:
             watcher.model = self
             watcher.params = {"epochs": epochs, "steps": steps, "verbose": verbose}
-        rng = generator() if shuffle else None
+        rng = self._rng if shuffle else None
         self.history = history
         self.stop_training = False
         logs: callbacks_.Logs = {}
@@ -173,19 +177,18 @@ class Trainer(Layer):
 
     def _run_epoch(
         self,
-        data: Data,
+        data: Batch,
         batch_size: int,
         rng: np.random.Generator | None,
         epoch: int,
         watchers: Sequence[callbacks_.Callback],
     ) -> callbacks_.Logs:
-        mean = self._start()
+        self._goals.start()
         logs: callbacks_.Logs = {}
-        for number, batch in enumerate(_batches(data, batch_size, rng)):
+        for number, batch in enumerate(data.batches(batch_size, rng)):
             for watcher in watchers:
                 watcher.on_train_batch_begin(number, logs)
-            value, y_pred = self._train(batch, "fit", epoch, number)
-            logs = self._note(mean, value, batch, y_pred)
+            logs = self._train(batch, "fit", f" in epoch {epoch + 1}, batch {number + 1}")
             for watcher in watchers:
                 watcher.on_train_batch_end(number, logs)
         return logs
@@ -201,15 +204,14 @@ class Trainer(Layer):
         """Take one step with a batch; return its loss and metrics before the step, as `evaluate` does."""
         self._require("train_on_batch")
         batch = self._data("train_on_batch", x, y, sample_weight, class_weight)
-        mean = self._start()
-        value, y_pred = self._train(batch, "train_on_batch")
-        return _results(self._note(mean, value, batch, y_pred), return_dict)
+        self._goals.start()
+        return _results(self._train(batch, "train_on_batch"), return_dict)
 
     def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Return the loss and the metrics of a batch as `evaluate` does."""
         self._require("test_on_batch")
         batch = self._data("test_on_batch", x, y, sample_weight)
-        return _results(self._evaluate(batch, len(batch.x)), return_dict)
+        return _results(self._evaluate(batch, batch.size), return_dict)
 
     def evaluate(
         self,
@@ -246,7 +248,7 @@ class Trainer(Layer):
             print(callbacks_.describe_logs(logs), flush=True)
         return _results(logs, return_dict)
 
-    def predict(self, x: Any, batch_size: int | None = None, verbose: Verbose = 0) -> Array:
+    def predict(self, x: Any, batch_size: int | None = None, verbose: Verbose = 0) -> Any:
         """Return the outputs for samples.
 
         Parameters
@@ -259,92 +261,88 @@ class Trainer(Layer):
 
         Returns
         -------
-        ndarray, (N, ...)
+        ndarray, (N, ...), or several in the form of the model's outputs
         """
         x = self.accept(x)
         batch_size = checks.integer("predict", "batch_size", 32 if batch_size is None else batch_size)
-        if len(x) <= batch_size:
+        count = len(nested.parts(x)[0])
+        if count <= batch_size:
             return self(x)
-        starts: Any = range(0, len(x), batch_size)
+        starts: Any = range(0, count, batch_size)
         if verbose:
             starts = callbacks_.bar(starts, "predict")
-        y: Array | None = None
+        whole: list[Array] = []
         for start in starts:
-            part = self(x[start : start + batch_size])
-            if y is None:
-                y = np.empty((len(x), *part.shape[1:]), part.dtype)
-            y[start : start + len(part)] = part
-        assert y is not None
-        return y
+            y = self(nested.apply(itemgetter(slice(start, start + batch_size)), x))
+            for place, part in enumerate(nested.parts(y)):
+                if start == 0:
+                    whole.append(np.empty((count, *part.shape[1:]), part.dtype))
+                whole[place][start : start + len(part)] = part
+        return nested.rebuild(y, whole)
 
-    def predict_on_batch(self, x: Any) -> Array:
+    def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for one batch."""
         return self(x)
 
     # -- one step ----------------------------------------------------------------------------------
 
-    def _train(self, batch: Data, op: str, epoch: int | None = None, number: int = 0) -> tuple[float, Array]:
-        """Take a step, and return the loss and the output before it."""
-        assert self.loss is not None
+    def _train(self, batch: Batch, op: str, place: str = "") -> callbacks_.Logs:
+        """Take a step, and return the losses and metrics so far, of this batch before the step."""
         assert self.optimizer is not None
-        self.zero_grads()
-        fused = self._fused
+        with as_compiled(self.compiled_trainable), self._state_kept_on_error():
+            self.zero_grads()
+            logits = self._goals.wants_logits(self.final_activations)
+            y, back = self.partial_vjp(batch.x, True, wants_dx=False, logits=logits)
+            outcome = self._goals.vjp(batch, nested.parts(y), logits)
+            for name, value in zip(self.output_names, outcome.values):
+                if not math.isfinite(value):
+                    of_which = f" of {name}" if len(outcome.values) > 1 else ""
+                    raise ValueError(
+                        f"{op}: the loss{of_which} is {value}{place}; the model is as it was before this"
+                        " batch. Look for NaN or Inf in x and y, or lower the learning rate"
+                    )
+            logs = self._note(batch, y, outcome, logits)
+            back(nested.rebuild(y, [gradient and gradient() for gradient in outcome.gradients]))
+            self.optimizer.step(self)
+        return logs
+
+    @contextmanager
+    def _state_kept_on_error(self) -> Iterator[None]:
+        """Undo what the forward pass has done to running statistics and the like if the step fails."""
         before = [(array, array.copy()) for array in self.state.values()]
         try:
-            y_pred, back = self.partial_vjp(batch.x, True, wants_dx=False, logits=fused)
-            value, gradient = self.loss.vjp(batch.y, y_pred, batch.weight, logits=fused)
-            if not math.isfinite(value):
-                place = "" if epoch is None else f" in epoch {epoch + 1}, batch {number + 1}"
-                raise ValueError(
-                    f"{op}: the loss is {value}{place}; the model is as it was before this batch."
-                    " Look for NaN or Inf in x and y, or lower the learning rate"
-                )
+            yield
         except BaseException:
             for array, untouched in before:
                 array[...] = untouched
             raise
-        back(gradient())
-        self.optimizer.step(self)
-        return value, y_pred
 
-    def _evaluate(self, data: Data, batch_size: int) -> callbacks_.Logs:
-        assert self.loss is not None
-        mean = self._start()
-        fused = self._fused
+    def _evaluate(self, data: Batch, batch_size: int) -> callbacks_.Logs:
+        self._goals.start()
+        logits = self._goals.wants_logits(self.final_activations)
         logs: callbacks_.Logs = {}
-        for batch in _batches(data, batch_size, None):
-            y_pred = self.partial_vjp(batch.x, False, logits=True)[0] if fused else self(batch.x)
-            value, _ = self.loss.vjp(batch.y, y_pred, batch.weight, logits=fused)
-            logs = self._note(mean, value, batch, y_pred)
+        for batch in data.batches(batch_size):
+            y = self.partial_vjp(batch.x, False, logits=logits)[0] if any(logits) else self(batch.x)
+            outcome = self._goals.vjp(batch, nested.parts(y), logits)
+            logs = self._note(batch, y, outcome, logits)
         return logs
 
-    @property
-    def _fused(self) -> bool:
-        """Whether the model ends with the activation its loss contains; the loss then takes its input."""
-        assert self.loss is not None
-        return self.loss.contains != "linear" and self.loss.contains == self.final_activation
-
-    def _start(self) -> metrics_.RunningMean:
-        for metric in self.metrics:
-            metric.reset_state()
-        return metrics_.RunningMean()
-
-    def _note(self, mean: metrics_.RunningMean, value: float, batch: Data, y_pred: Array) -> callbacks_.Logs:
-        """Add a batch to the loss and the metrics, and return all of them so far."""
-        mean.add(value * len(batch.x), len(batch.x))
-        logs = {"loss": mean.result()}
-        if self.metrics:
-            if self._fused:
-                y_pred = getattr(functional, self.final_activation)(y_pred)
-            for metric in self.metrics:
-                metric.update_state(batch.y, y_pred)
-                logs[metric.name] = metric.result()
-        return logs
+    def _note(self, batch: Batch, y: Any, outcome: Outcome, logits: Sequence[bool]) -> callbacks_.Logs:
+        left = [
+            activation if is_logits else "linear"
+            for activation, is_logits in zip(self.final_activations, logits)
+        ]
+        return self._goals.note(batch, nested.parts(y), outcome, left)
 
     # -- arguments ---------------------------------------------------------------------------------
 
+    @property
+    def _goals(self) -> Objective:
+        assert self.objective is not None
+        return self.objective
+
     def _require(self, op: str) -> None:
-        if self.optimizer is None or self.loss is None:
+        if self.objective is None or self.objective.is_empty:
             raise RuntimeError(
                 f"{op}: the model has no loss and optimizer yet; call compile(optimizer, loss) first"
             )
@@ -356,56 +354,79 @@ class Trainer(Layer):
         y: Any,
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | None = None,
-    ) -> Data:
+    ) -> Batch:
         """Return the samples as arrays that the model takes."""
-        x = self.accept(x)
-        y = np.asarray(y)
-        if y.dtype.kind not in "fiub":
-            raise TypeError(f"{op}: y must hold numbers; got {y.dtype}")
-        if y.ndim == 0 or len(x) != len(y):
-            raise ValueError(f"{op}: x has {len(x)} samples but y has shape {y.shape}")
-        if len(x) == 0:
-            raise ValueError(f"{op}: x has no samples")
-        if class_weight is not None:
-            if sample_weight is not None:
-                raise ValueError(f"{op}: give class_weight or sample_weight, not both")
-            sample_weight = _weight_by_class(op, y, class_weight)
-        if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight, np.float64)
-            if sample_weight.shape != (len(x),):
-                raise ValueError(
-                    f"{op}: sample_weight must have shape ({len(x)},); got {sample_weight.shape}"
-                )
-        return Data(x, y, sample_weight)
+        optional = [goal.loss is None and not goal.metrics for goal in self._goals.goals]
+        return batches.gather(op, self.output_names, optional, self.accept(x), y, sample_weight, class_weight)
+
+    def accept(self, x: Any) -> Any:
+        x = super().accept(x)
+        shapes = [array.shape for array in nested.parts(x)]
+        if not all(_fits(shape, tensor.shape) for shape, tensor in zip(shapes, self.inputs)):
+            came = ", ".join(map(str, shapes))
+            raise ValueError(
+                f"{self.name}: x has shape {came}, but the model expects"
+                f" {', '.join(str(tensor.shape) for tensor in self.inputs)}"
+            )
+        return x
+
+    # -- what it is --------------------------------------------------------------------------------
+
+    @property
+    def input_shape(self) -> Any:
+        """The shape of a batch, whose first size is None, or a group of shapes; None before it is known."""
+        return nested.apply(lambda tensor: tensor.shape, self.input) if self.built else None
+
+    @property
+    def output_shape(self) -> Any:
+        """The shape of what a batch gives, or a group of shapes; None before the model is built."""
+        return nested.apply(lambda tensor: tensor.shape, self.output) if self.built else None
+
+    def get_layer(self, name: str) -> Layer:
+        """Return the layer of that name."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        names = ", ".join(layer.name for layer in self.layers)
+        raise ValueError(f"{self.name}: there is no layer {name!r}; there are {names}")
+
+    def compiled_models(self, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Trainer]]:
+        """Yield this model and those in it, as far as they are compiled, with the names that lead to them."""
+        if self.objective is not None:
+            yield path, self
+        for layer in self.layers:
+            if isinstance(layer, Trainer):
+                yield from layer.compiled_models((*path, layer.name))
+
+    def summary(self, line_length: int = 80, print_fn: Callable[[str], Any] = print) -> None:
+        """Print a table of the layers, the shapes of their outputs and their numbers of parameters.
+
+        Where the layers are more than a line, a column says what each is connected to.
+
+        Parameters
+        ----------
+        line_length : int
+        print_fn : callable
+            Is given the table line by line.
+        """
+        if not self.built:
+            raise ValueError(
+                f"{self.name}: summary needs a built model; begin it with an Input, or run it once"
+            )
+        summary.print_summary(self, line_length, print_fn)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the architecture, the weights and the state of training to one file.
+
+        Training goes on from there bit for bit; see `fastdl.checkpoint`.
+        """
+        checkpoint.save_model(self, path)
 
 
-def _batches(data: Data, size: int, rng: np.random.Generator | None) -> Iterator[Data]:
-    count = len(data.x)
-    if count <= size and rng is None:
-        yield data
-        return
-    order = None if rng is None else rng.permutation(count)
-    for start in range(0, count, size):
-        which = slice(start, start + size)
-        yield data.take(which if order is None else order[which])
-
-
-def _split(data: Data, fraction: float) -> tuple[Data, Data]:
-    """Return the first samples and the last, which are `fraction` of all."""
-    fraction = checks.number("fit", "validation_split", fraction, below=1.0)
-    first = math.floor(len(data.x) * (1 - fraction))
-    if first in (0, len(data.x)):
-        raise ValueError(
-            f"fit: validation_split {fraction} of {len(data.x)} samples leaves none on one of the two sides"
-        )
-    return data.take(slice(first)), data.take(slice(first, None))
-
-
-def _weight_by_class(op: str, y: Array, class_weight: Mapping[int, float]) -> Array:
-    if y.ndim > 2:
-        raise ValueError(f"{op}: class_weight needs one class a sample; y has shape {y.shape}")
-    classes = y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
-    return np.array([class_weight.get(int(label), 1.0) for label in classes])
+def _fits(shape: tuple[int, ...], expected: Shape) -> bool:
+    return len(shape) == len(expected) and all(
+        wanted in (None, came) for came, wanted in zip(shape, expected)
+    )
 
 
 def _results(logs: callbacks_.Logs, return_dict: bool) -> Any:

@@ -20,12 +20,15 @@ from fastdl import layers
 ROOT = Path(__file__).parents[1]
 
 ORDER = (
-    ("checks", "config", "configurable", "geometry", "initializers", "random"),
+    ("archive", "checks", "config", "configurable", "geometry", "initializers", "nested", "random"),
     ("shapes", "shapes_norm", "shapes_recurrent"),
     ("backends",),
     ("functional",),
     ("layers",),
-    ("callbacks", "checkpoint", "losses", "metrics", "models", "optimizers", "training"),
+    (
+        *("batches", "callbacks", "checkpoint", "losses", "metrics", "models", "objective", "optimizers"),
+        *("summary", "training"),
+    ),
     ("datasets", "gradcheck", "plots"),
     ("__init__", "__main__", "demo"),
 )
@@ -33,7 +36,7 @@ ORDER = (
 
 UPWARDS = {
     ("backends", "__init__"): "info() prints the version",
-    ("checkpoint", "models"): "a file holds a Sequential, and a Sequential saves itself",
+    ("checkpoint", "models"): "a file holds a model, and a model saves itself",
 }
 """Arrows the other way, (from, to), and why. They are inside functions, so that loading goes one way."""
 

@@ -202,10 +202,10 @@ class TestSafety:
             model.save(path)
         assert not path.exists()
 
-    def test_a_layer_that_stands_twice_is_refused(self, path: Path) -> None:
-        shared = Dense(4)
-        with pytest.raises(ValueError, match="stands twice"):
-            Sequential([Input((4,)), shared, shared]).save(path)
+    def test_a_lambda_without_a_name(self, path: Path) -> None:
+        with pytest.raises(TypeError, match="a file cannot hold <function"):
+            Sequential([Input((4,)), layers.Lambda(lambda x: x)]).save(path)
+        assert not path.exists()
 
 
 class Touch:

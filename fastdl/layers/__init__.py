@@ -7,7 +7,7 @@ new one.
 
 from __future__ import annotations
 
-from .base import Input, Layer
+from .base import Layer
 from .conv import (
     Conv1D,
     Conv1DTranspose,
@@ -19,6 +19,9 @@ from .conv import (
     SeparableConv2D,
 )
 from .dense import Dense
+from .lambda_ import Lambda
+from .merge import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
+from .merge_functions import add, average, concatenate, dot, maximum, minimum, multiply, subtract
 from .norm import BatchNormalization, GroupNormalization, InstanceNormalization, LayerNormalization
 from .pointwise import (
     ELU,
@@ -48,6 +51,7 @@ from .pool import (
 )
 from .recurrent import GRU, LSTM, SimpleRNN
 from .structure import Cropping2D, Flatten, Permute, RepeatVector, Reshape, ZeroPadding2D
+from .symbolic import Input
 from .wrappers import Bidirectional, TimeDistributed
 
 # Keras's short names.
@@ -65,6 +69,8 @@ __all__ = [
     "GRU",
     "LSTM",
     "Activation",
+    "Add",
+    "Average",
     "AveragePooling1D",
     "AveragePooling2D",
     "AveragePooling3D",
@@ -73,6 +79,7 @@ __all__ = [
     "AvgPool3D",
     "BatchNormalization",
     "Bidirectional",
+    "Concatenate",
     "Conv1D",
     "Conv1DTranspose",
     "Conv2D",
@@ -82,6 +89,7 @@ __all__ = [
     "Cropping2D",
     "Dense",
     "DepthwiseConv2D",
+    "Dot",
     "Dropout",
     "Flatten",
     "GaussianNoise",
@@ -100,6 +108,7 @@ __all__ = [
     "GroupNormalization",
     "Input",
     "InstanceNormalization",
+    "Lambda",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
@@ -109,6 +118,9 @@ __all__ = [
     "MaxPooling1D",
     "MaxPooling2D",
     "MaxPooling3D",
+    "Maximum",
+    "Minimum",
+    "Multiply",
     "PReLU",
     "Permute",
     "ReLU",
@@ -119,6 +131,15 @@ __all__ = [
     "Softmax",
     "SpatialDropout2D",
     "TimeDistributed",
+    "Subtract",
     "UpSampling2D",
     "ZeroPadding2D",
+    "add",
+    "average",
+    "concatenate",
+    "dot",
+    "maximum",
+    "minimum",
+    "multiply",
+    "subtract",
 ]

@@ -2,80 +2,44 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
-import threading
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .. import checks, config, initializers
-from ..configurable import Configurable, snake_case
+from .. import checks, config, initializers, nested
+from ..configurable import Configurable, next_name
 from ..random import generator
 from .arrays import Array, ArrayDict
+from .guards import as_shapes, build_once, check_version
+from .symbolic import Call, is_symbolic
 
 Back: TypeAlias = Callable[[Array], Array]
 Shape: TypeAlias = tuple[int | None, ...]
 
-_building = threading.RLock()
-_numbers: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
-
 # The sizes an axis of unknown length is tried with; see `Layer.compute_output_shape`.
 _TRIAL_SIZES = (96, 160)
 
-
-def _next_name(kind: str) -> str:
-    stem = snake_case(kind)
-    number = next(_numbers[stem])
-    return f"{stem}_{number}" if number else stem
+_as_compiled: ContextVar[Mapping[Layer, bool]] = ContextVar("as_compiled", default=MappingProxyType({}))
 
 
-def _build_once(build: Callable[[Any, Shape], None]) -> Callable[[Any, Shape], None]:
-    @functools.wraps(build)
-    def guarded(self: Layer, input_shape: Shape) -> None:
-        with _building:  # threads may meet a layer for the first time together
-            if self.built:
-                return
-            outermost, self._being_built = not self._being_built, True  # build may call the one of its base
-            try:
-                build(self, tuple(input_shape))
-                self.built = outermost
-            except BaseException:
-                for arrays in (self._params, self._grads, self._state):
-                    arrays.clear()
-                raise
-            finally:
-                self._being_built = not outermost
-
-    return guarded
-
-
-def _guard_vjp(vjp: Callable[..., tuple[Array, Back]]) -> Callable[..., tuple[Array, Back]]:
-    @functools.wraps(vjp)
-    def guarded(self: Layer, x: Any, training: bool = True, **options: bool) -> tuple[Array, Back]:
-        y, back = vjp(self, self.accept(x), training, **options)
-        params = self._params
-        version = params.version
-
-        def guarded_back(dy: Array) -> Array:
-            if params.version != version:
-                raise RuntimeError(
-                    f"{self.name}: the parameters have changed since the forward pass, its gradient is void;"
-                    " run backward before the optimizer's step"
-                )
-            return back(dy)
-
-        return y, guarded_back
-
-    return guarded
+@contextmanager
+def as_compiled(trainable: Mapping[Layer, bool]) -> Iterator[None]:
+    """Let `trainable` of these layers be what it was when a model was compiled, for this thread only."""
+    token = _as_compiled.set(trainable)
+    try:
+        yield
+    finally:
+        _as_compiled.reset(token)
 
 
 class Layer(Configurable, ABC):
-    """Base of all layers: a function of one array with parameters.
+    """Base of all layers: a function of an array, or of several, with parameters.
 
     There are three ways to run a layer::
 
@@ -84,6 +48,9 @@ class Layer(Configurable, ABC):
         dx = back(dy)                       # adds into layer.grads
         y = layer.forward(x)                # the same with one slot, as the books write it
         dx = layer.backward(dy)
+
+    On a symbolic tensor, such as an `Input`, ``layer(x)`` is another one: a graph grows, which `Model` makes
+    a model of.
 
     A new layer is a class with `build`, which makes the parameters once the shape of the input is known,
     and `vjp`, which returns the output and a function from the output's gradient to the input's.
@@ -139,8 +106,8 @@ class Layer(Configurable, ABC):
         input_dim: int | None = None,
     ) -> None:
         kind = type(self).__name__
-        self.name = name or _next_name(kind)
-        self.trainable = trainable
+        self.name = name or next_name(kind)
+        self._trainable = trainable
         self.dtype = np.dtype(dtype or config.current().dtype)
         checks.one_of(kind, "dtype", self.dtype.name, config.DTYPES)
         self.seed = seed
@@ -155,20 +122,24 @@ class Layer(Configurable, ABC):
         self._state = ArrayDict()
         self._rng = generator(seed)
         self._back: Back | None = None
+        self._calls: list[Call] = []
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         # What a subclass writes is the mathematics alone; the checks that surround it are the same for all.
-        for method, guard in (("build", _build_once), ("vjp", _guard_vjp), ("partial_vjp", _guard_vjp)):
+        for method, guard in (("build", build_once), ("vjp", check_version), ("partial_vjp", check_version)):
             if method in cls.__dict__:
                 setattr(cls, method, guard(cls.__dict__[method]))
         if cls.build is Layer.build:
-            cls.build = _build_once(Layer.build)  # type: ignore[method-assign, assignment]
+            cls.build = build_once(Layer.build)  # type: ignore[method-assign, assignment]
 
     # -- what a subclass defines -------------------------------------------------------------------
 
-    def build(self, input_shape: Shape) -> None:
-        """Make the parameters for input of this shape, whose first axis is the batch. Runs once."""
+    def build(self, input_shape: Any) -> None:
+        """Make the parameters for input of this shape, whose first axis is the batch. Runs once.
+
+        A layer of several inputs is given a list of shapes.
+        """
 
     @abstractmethod
     def vjp(self, x: Array, training: bool = True) -> tuple[Array, Back]:
@@ -216,8 +187,15 @@ class Layer(Configurable, ABC):
 
     # -- running -----------------------------------------------------------------------------------
 
-    def __call__(self, x: Any, training: bool = False) -> Array:
-        """Return the output; `training` as for `vjp`."""
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        """Return the output; `training` as for `vjp`.
+
+        Of a symbolic tensor the output is symbolic; the call then keeps the mode it was given, and without
+        one follows the model.
+        """
+        if type(x) is not np.ndarray and is_symbolic(x):
+            self._calls.append(Call(self, x, training))
+            return self._calls[-1].outputs
         x = self.accept(x)
         return self.vjp(x, True)[0] if training else self.call(x)
 
@@ -239,8 +217,15 @@ class Layer(Configurable, ABC):
         back, self._back = self._back, None
         return back(dy)
 
-    def accept(self, x: Any) -> Array:
-        """Return `x` as an array of the layer's dtype; build the layer on its shape if it is not built."""
+    def accept(self, x: Any) -> Any:
+        """Return `x` as `vjp` takes it; build the layer on its shape if it is not built."""
+        x = self.as_floats(x)
+        if not self.built:
+            self.build((None, *x.shape[1:]))
+        return x
+
+    def as_floats(self, x: Any) -> Array:
+        """Return `x` as an array of the layer's dtype."""
         if type(x) is not np.ndarray:
             x = np.asarray(x)
         if x.dtype is not self.dtype:  # a byte-swapped one is not, either
@@ -250,31 +235,57 @@ class Layer(Configurable, ABC):
                     f" (x.astype({self.dtype.name!r}) converts it)"
                 )
             x = x.astype(self.dtype)
-        if not self.built:
-            if x.ndim == 0:
-                raise ValueError(f"{self.name}: x must have a first axis, the batch; got a single number")
-            self.build((None, *x.shape[1:]))
+        if x.ndim == 0:
+            raise ValueError(f"{self.name}: x must have a first axis, the batch; got a single number")
         return x
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shape of the output for input of this shape, building the layer if that is still to do.
 
         A batch of no samples walks through the layer: it meets every check and takes no time. Where an axis
         of the input may have any length, written None, two lengths are tried; what differs in the output is
-        None again.
+        None again. Several inputs or outputs are lists, or dicts, of shapes.
         """
-        self.build(input_shape)
-        sizes = _TRIAL_SIZES if None in input_shape[1:] else _TRIAL_SIZES[:1]
-        trials = [
-            np.empty((0, *(size if n is None else n for n in input_shape[1:])), self.dtype) for size in sizes
-        ]
-        shapes = [self(trial).shape[1:] for trial in trials]
-        return (None, *(lengths[0] if len(set(lengths)) == 1 else None for lengths in zip(*shapes)))
+        given = as_shapes(input_shape)
+        self.build(given)
+        shapes = [given] if isinstance(given, tuple) else nested.parts(given)
+        is_open = any(None in shape[1:] for shape in shapes)
+        trials = []
+        for size in _TRIAL_SIZES if is_open else _TRIAL_SIZES[:1]:
+            x = [np.empty((0, *(size if n is None else n for n in s[1:])), self.dtype) for s in shapes]
+            trials.append(self(x[0] if isinstance(given, tuple) else nested.rebuild(given, x)))
+
+        def common(outputs: tuple[Array, ...]) -> Shape:
+            sizes = zip(*(y.shape[1:] for y in outputs))
+            return (None, *(lengths[0] if len(set(lengths)) == 1 else None for lengths in sizes))
+
+        together = [common(outputs) for outputs in zip(*map(nested.parts, trials))]
+        form = list(trials[0]) if isinstance(trials[0], tuple) else trials[0]
+        return nested.rebuild(form, together)
 
     @property
     def input_shape(self) -> Shape | None:
         """The shape of one sample, where it was given."""
         return self._sample_shape
+
+    @property
+    def input(self) -> Any:
+        """What the layer's one call in a graph is given: a symbolic tensor, or a group of them."""
+        return self._only_call.inputs
+
+    @property
+    def output(self) -> Any:
+        """What the layer's one call in a graph returns: a symbolic tensor, or a group of them."""
+        return self._only_call.outputs
+
+    @property
+    def _only_call(self) -> Call:
+        if len(self._calls) != 1:
+            raise ValueError(
+                f"{self.name}: input and output are those of its one call in a graph;"
+                f" there are {len(self._calls)}"
+            )
+        return self._calls[0]
 
     # -- parameters --------------------------------------------------------------------------------
 
@@ -319,6 +330,15 @@ class Layer(Configurable, ABC):
             if gradient is not None:
                 own = self._grads[name]
                 np.add(own, gradient, out=own)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether an optimizer changes the parameters; a model goes by what it was when it was compiled."""
+        return _as_compiled.get().get(self, self._trainable)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
 
     def zero_grads(self) -> None:
         """Set all gradients to zero."""
@@ -399,27 +419,3 @@ class Layer(Configurable, ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
-
-
-class Input:
-    """The shape of the samples a model will be given, as its first entry.
-
-    Parameters
-    ----------
-    shape : tuple of int or None
-        Of one sample; None where an axis may have any length.
-
-    Examples
-    --------
-    >>> from fastdl import Input, Sequential
-    >>> from fastdl.layers import Dense
-    >>> Sequential([Input((4,)), Dense(3)]).count_params()
-    15
-    """
-
-    def __init__(self, shape: Sequence[int | None]) -> None:
-        if not checks.is_sequence(shape):
-            raise TypeError(f"Input: shape must be a tuple, such as (28, 28, 1); got {shape!r}")
-        self.shape = tuple(
-            None if n is None else checks.integer("Input", "shape", n, minimum=0) for n in shape
-        )

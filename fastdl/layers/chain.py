@@ -6,54 +6,38 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array
-from .base import Back, Shape
-from .composite import Composite
+from .base import Shape
+from .graph import Graph
+from .symbolic import Input, Tensor
 
 
-class Chain(Composite):
-    """y = layers[-1](... layers[0](x))."""
+class Chain(Graph):
+    """y = layers[-1](... layers[0](x)): a graph that is a line.
+
+    The shape of the samples may become known with the first data.
+    """
+
+    _source: Input | None = None
 
     def build(self, input_shape: Shape) -> None:
+        if not self.layers:
+            raise ValueError(f"{self.name}: the model has no layers")
+        source = Input(input_shape[1:])
+        tensor: Tensor = source
         for layer in self.layers:
-            input_shape = layer.compute_output_shape(input_shape)
+            tensor = layer(tensor)
+        self.connect(source, tensor)
+        self._source = source
 
-    def accept(self, x: Any) -> Array:
+    def accept(self, x: Any) -> Any:
         if not self.built:
-            x = np.asarray(x)
-            self.build((None, *x.shape[1:]))
-        return self.layers[0].accept(x) if self.layers else super().accept(x)
-
-    def call(self, x: Array) -> Array:
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-    def vjp(self, x: Array, training: bool = True) -> tuple[Array, Back]:
-        return self.partial_vjp(x, training)
-
-    def partial_vjp(
-        self, x: Array, training: bool = True, *, wants_dx: bool = True, logits: bool = False
-    ) -> tuple[Array, Back]:
-        backs = []
-        last = len(self.layers) - 1
-        for position, layer in enumerate(self.layers):
-            ends = logits and position == last
-            if not (wants_dx or ends or layer.learns):
-                x = layer(x, training)
-                continue
-            x, back = layer.partial_vjp(x, training, wants_dx=wants_dx, logits=ends)
-            backs.append(back)
-            wants_dx = True
-        backs.reverse()
-
-        def back_through(dy: Array) -> Array:
-            for back in backs:
-                dy = back(dy)
-            return dy
-
-        return x, back_through
+            self.build((None, *np.shape(x)[1:]))
+        return super().accept(x)
 
     @property
-    def final_activation(self) -> str:
-        return self.layers[-1].final_activation if self.layers else "linear"
+    def output_names(self) -> list[str]:
+        return [self.layers[-1].name if self.layers else "output"]
+
+    @property
+    def final_activations(self) -> list[str]:
+        return [self.layers[-1].final_activation if self.layers else "linear"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from numpy.typing import DTypeLike
@@ -14,7 +14,8 @@ from .base import Layer
 class Composite(Layer):
     """Base of the layers that are made of others.
 
-    It has no parameters of its own; `params` and `grads` gather those of its layers under ``layer/name``.
+    It has no arrays of its own; `params`, `grads` and `state` gather those of its layers under
+    ``layer/name``.
 
     Attributes
     ----------
@@ -25,6 +26,20 @@ class Composite(Layer):
     def __init__(self, **options: Any) -> None:
         self.layers: list[Layer] = []
         super().__init__(**options)
+
+    def check_names(self, layers: Sequence[Layer]) -> None:
+        """Refuse to be made of these layers if two have one name, or if one is made of this one."""
+        named: dict[str, Layer] = {}
+        for layer in layers:
+            if named.setdefault(layer.name, layer) is not layer:
+                raise ValueError(
+                    f"{self.name}: there is a layer named {layer.name!r} already; give this one another name="
+                )
+            if self._is_in(layer):
+                raise ValueError(f"{self.name}: {layer.name!r} contains this model; the graph has a cycle")
+
+    def _is_in(self, layer: Layer) -> bool:
+        return layer is self or (isinstance(layer, Composite) and any(map(self._is_in, layer.layers)))
 
     @property
     def trainable(self) -> bool:

@@ -98,11 +98,11 @@ class Recurrent(Layer):
 
     # -- running -----------------------------------------------------------------------------------
 
-    def __call__(self, x: Any, training: bool = False, *, mask: Any = None) -> Any:
+    def __call__(self, x: Any, training: bool | None = None, *, mask: Any = None) -> Any:
         """Return the output; `training` and `mask` as for `vjp`."""
         if mask is None:
             return super().__call__(x, training)
-        return self.vjp(x, training, mask=mask)[0]
+        return self.vjp(x, bool(training), mask=mask)[0]
 
     def call(self, x: Array) -> Any:
         hs, last = self.operation.run(*self._given(x), **self._settings(None))

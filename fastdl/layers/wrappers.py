@@ -84,11 +84,11 @@ class Bidirectional(Composite):
         for layer in self.layers:
             layer.build(input_shape)
 
-    def __call__(self, x: Any, training: bool = False, *, mask: Any = None) -> Any:
+    def __call__(self, x: Any, training: bool | None = None, *, mask: Any = None) -> Any:
         """Return the output; `training` and `mask` as for `LSTM.vjp`."""
         if mask is None:
             return super().__call__(x, training)
-        return self.vjp(x, training, mask=mask)[0]
+        return self.vjp(x, bool(training), mask=mask)[0]
 
     def call(self, x: Array) -> Array:
         merge, _ = _MERGES[self.merge_mode]
