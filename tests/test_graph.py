@@ -12,8 +12,11 @@ import fastdl
 import keras_graphs as cases
 from fastdl import Input, Model, Sequential, gradcheck
 from fastdl.layers import (
+    GRU,
+    LSTM,
     Activation,
     Add,
+    Bidirectional,
     Concatenate,
     Conv2D,
     Dense,
@@ -21,6 +24,7 @@ from fastdl.layers import (
     Flatten,
     Lambda,
     Layer,
+    TimeDistributed,
 )
 from fastdl.optimizers import SGD, Adam
 from keras_cases import wave
@@ -340,6 +344,17 @@ def test_own_layer_in_a_graph() -> None:
     given = Model([x, left], Add()([left, Dense(2)(right)]))
     a, b = given([wave((2, 5)), np.zeros((2, 2))]), given([wave((2, 5)), np.ones((2, 2))])
     np.testing.assert_allclose(b - a, 1, rtol=1e-6)
+
+
+def test_recurrent_layers_in_a_graph() -> None:
+    x = Input((5, 3))
+    _, h, c = LSTM(4, return_state=True)(x)
+    both = Bidirectional(GRU(2, return_sequences=True))(x)
+    model = Model(x, [Dense(2)(h), c, TimeDistributed(Dense(2))(both)])
+    assert model.output_shape == [(None, 2), (None, 4), (None, 5, 2)]
+    assert gradcheck(model, wave((2, 5, 3)), samples=20)
+    noisy = Model(x, LSTM(4, dropout=0.5)(x))
+    assert (noisy(wave((2, 5, 3)), training=True) != noisy(wave((2, 5, 3)))).any()
 
 
 def test_summary() -> None:
