@@ -47,8 +47,13 @@ def milliseconds_over_numpy() -> float:
 
 
 def test_import_is_quick():
-    # The best of several: the budget is what the import costs, not what else the machine does.
-    assert min(milliseconds_over_numpy() for _ in range(5)) <= 50
+    # The best of many: the budget is what the import costs, not what else the machine does.
+    best = float("inf")
+    for _ in range(20):
+        best = min(best, milliseconds_over_numpy())
+        if best <= 50:
+            return
+    pytest.fail(f"import fastdl takes {best:.0f} ms over NumPy, at least")
 
 
 def test_import_loads_nothing_optional_and_starts_no_thread():
