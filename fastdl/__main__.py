@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import fastdl
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1; got {number}")
-    return number
+def _at_least(minimum: int) -> Callable[[str], int]:
+    """Return what reads an argument that is a whole number."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < minimum:
+            raise argparse.ArgumentTypeError(f"must be a whole number, at least {minimum}; got {text!r}")
+        return int(text)
+
+    return read
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -29,8 +33,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Train a small convolutional network on the UCI handwritten digits, say how often it is "
         "right, time a training step on every engine, save the model and a picture.",
     )
-    demo.add_argument("--epochs", type=_positive, default=8, metavar="N", help="default: %(default)s")
-    demo.add_argument("--seed", type=int, default=0, metavar="S", help="default: %(default)s")
+    demo.add_argument("--epochs", type=_at_least(1), default=8, metavar="N", help="default: %(default)s")
+    demo.add_argument("--seed", type=_at_least(0), default=0, metavar="S", help="default: %(default)s")
     demo.add_argument("--out", default=".", metavar="DIR", help="where the files go; default: here")
     demo.add_argument("--no-plots", action="store_true", help="draw no picture")
     return parser

@@ -79,15 +79,18 @@ def digits_report(path: str | Path, images: Array, truth: Array, predicted: Arra
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.6), dpi=150, layout="constrained", facecolor="white")
-    halves: Any = figure.subfigures(1, 2, wspace=0.06)
-    left, right = halves
+    columns, tile = 8, 1.3  # inches
     shown = min(len(images), 16)
-    left.suptitle(f"Misclassified: {len(images)}", color=_INK, fontsize=11)
-    titles = [f"{t}, taken for {p}" for t, p in zip(truth[:shown], predicted[:shown])]
-    image_grid(
-        left, images[:shown, :, :, 0], titles, columns=2 if shown <= 4 else 4, cmap="gray_r", vmin=0, vmax=1
-    )
-    right.suptitle("Filters of the first layer", color=_INK, fontsize=11)
-    filters(right, kernel, columns=4)
+    rows = [max(1, -(-shown // columns)), -(-kernel.shape[-1] // columns)]
+    height = tile * sum(rows) + 0.9
+    figure = Figure(figsize=(tile * columns, height), dpi=150, layout="constrained", facecolor="white")
+    halves: Any = figure.subfigures(2, 1, height_ratios=[tile * n + 0.45 for n in rows])
+    upper, lower = halves
+
+    upper.suptitle(f"Misclassified: {len(images)}", color=_INK, fontsize=12)
+    titles = [f"predicted {p}, true {t}" for p, t in zip(predicted[:shown], truth[:shown])]
+    image_grid(upper, images[:shown, :, :, 0], titles, columns, cmap="gray_r", vmin=0, vmax=1)
+
+    lower.suptitle("Filters of the first layer (red adds, blue takes away)", color=_INK, fontsize=12)
+    filters(lower, kernel, columns)
     figure.savefig(path)
