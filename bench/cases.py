@@ -43,6 +43,8 @@ class Case:
             text += f" -> {rest[0][1]}"
         elif self.family == "pool":
             text += f", {self.options['size']}x{self.options['size']}"
+        elif self.family == "embedding":
+            text += f" of {'x'.join(map(str, rest[0]))}"
         if self.options.get("stride", 1) != 1:
             text += f", stride {self.options['stride']}"
         return text
@@ -51,6 +53,8 @@ class Case:
         """The inputs, the same in every process."""
         rng = np.random.default_rng(0)
         drawn = [(self.scale * rng.standard_normal(shape)).astype(dtype) for shape in self.shapes]
+        if self.family == "embedding":  # ids, and as in a text a few of them are most
+            drawn[0] = np.minimum(rng.zipf(1.2, self.shapes[0]), self.shapes[1][0]) - 1
         if self.classes:
             drawn.append(rng.integers(0, self.classes, self.shapes[0][0]))
         return tuple(drawn)
@@ -145,5 +149,8 @@ CASES = (
     recurrent("rnn", 1, (2, 5, 8), 8),
     Case("loss", "softmax_cross_entropy", ((128, 1000),), classes=1000),
     Case("loss", "softmax_cross_entropy", ((32, 10),), classes=10),
+    Case("embedding", "embedding", ((32, 100), (10000, 128))),
+    Case("embedding", "embedding", ((64, 50), (1000, 64))),
+    Case("embedding", "embedding", ((4096,), (50000, 16))),
     Case("loss", "mean_squared_error", ((128, 1000), (128, 1000))),
 )

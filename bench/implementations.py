@@ -90,8 +90,8 @@ def _torch_calls(case: Case, arrays: tuple[np.ndarray, ...]) -> tuple[Call, Call
 
     function = _torch_function(case)
     tensors = [torch.from_numpy(array) for array in arrays]
-    # Integer labels have no gradient, and fastdl's losses give none for their target.
-    wanted = tensors[:1] if case.family == "loss" else tensors
+    # Integers have no gradient, and fastdl's losses give none for their target.
+    wanted = {"loss": tensors[:1], "embedding": tensors[1:]}.get(case.family, tensors)
 
     with torch.no_grad():
         dy = torch.from_numpy(cotangent(function(*tensors).numpy()))
@@ -149,6 +149,7 @@ def _torch_function(case: Case) -> Callable[..., Any]:
         "layer_norm": layer_norm,
         "group_norm": group_norm,
         "instance_norm": instance_norm,
+        "embedding": TF.embedding,
         "softmax_cross_entropy": TF.cross_entropy,
         "mean_squared_error": TF.mse_loss,
     }

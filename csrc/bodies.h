@@ -27,6 +27,7 @@
 #include "norm.h"
 #include "norm_bwd.h"
 #include "recurrent.h"
+#include "embedding.h"
 
 #include "update.h"
 
@@ -65,6 +66,8 @@ static const fd_kernels FD(fd_row) = {
     .norm_bwd = FD(fd_norm_bwd),
     .rnn_fwd = FD(fd_rnn_fwd),
     .rnn_bwd = FD(fd_rnn_bwd),
+    .gather = FD(fd_gather),
+    .scatter_add = FD(fd_scatter_add),
     .update = FD(fd_update),
 };
 

@@ -148,6 +148,9 @@ typedef struct {
     int (*rnn_bwd)(void *dz, void *ds, void *dh0, void *dc0, const void *dhs, const void *dh, const void *dc,
                    const void *previous, const void *gates, const void *previous_c, const void *w_h,
                    const void *peepholes, const void *mask, const int64_t *lengths, const fd_rnn *plan, int threads);
+    /* embedding.h; scatter_add adds into sum */
+    int (*gather)(void *y, const void *table, const int64_t *ids, int64_t count, int64_t width, int threads);
+    int (*scatter_add)(void *sum, const void *dy, const int64_t *ids, int64_t count, int64_t width, int threads);
 
     /* update.h; hyper in the order of step_vector there */
     int (*update)(void *p, const void *g, void *const *slots, int64_t n, int kind, const double *hyper, int threads);

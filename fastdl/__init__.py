@@ -35,6 +35,7 @@ _MODULES = (
     "callbacks",
     "checkpoint",
     "config",
+    "constraints",
     "datasets",
     "functional",
     "initializers",
@@ -44,6 +45,8 @@ _MODULES = (
     "models",
     "optimizers",
     "plots",
+    "regularizers",
+    "schedules",
     "training",
 )
 

@@ -19,7 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import archive, configurable, initializers, layers, losses, metrics, optimizers
+from . import (
+    archive,
+    configurable,
+    constraints,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    regularizers,
+    schedules,
+)
 from .layers.base import Array, Layer
 
 if TYPE_CHECKING:
@@ -155,7 +166,7 @@ def load_model(
 def _known_classes() -> dict[str, Any]:
     from .models import Model, Sequential  # models import this module
 
-    kinds = (initializers, losses, metrics, optimizers)
+    kinds = (initializers, losses, metrics, optimizers, regularizers, constraints, schedules)
     classes = [Model, Sequential, *(cls for kind in kinds for cls in kind.NAMES.values())]
     classes += [losses.FunctionLoss, metrics.FunctionMetric]
     classes += [cls for cls in vars(layers).values() if isinstance(cls, type) and issubclass(cls, Layer)]

@@ -47,10 +47,13 @@ class Outcome:
         The loss of each output; 0 where there is none.
     gradients : list of callable or None
         Each returns the gradient of the sum of the losses, times their weights.
+    penalty : float
+        What the regularizers add to that sum.
     """
 
     values: list[float]
     gradients: list[Callable[[], Array] | None]
+    penalty: float
 
 
 class Objective:
@@ -104,9 +107,9 @@ class Objective:
             for goal, activation in zip(self.goals, activations)
         ]
 
-    def vjp(self, batch: Batch, outputs: Sequence[Array], logits: Sequence[bool]) -> Outcome:
+    def vjp(self, batch: Batch, outputs: Sequence[Array], logits: Sequence[bool], penalty: float) -> Outcome:
         """Return the losses of a batch and how to get their gradients."""
-        outcome = Outcome([], [])
+        outcome = Outcome([], [], penalty)
         for goal, target, weights, output, is_logits in zip(
             self.goals, batch.targets, batch.weights, outputs, logits
         ):
@@ -127,6 +130,7 @@ class Objective:
         `activations` are those that the outputs have yet to go through.
         """
         total = sum(goal.weight * value for goal, value in zip(self.goals, outcome.values))
+        total += outcome.penalty
         self.mean.add(total * batch.size, batch.size)
         logs = {"loss": self.mean.result()}
         several = len(self.goals) > 1

@@ -8,152 +8,23 @@ or a model or layer, of which it takes those that are trainable::
 
     optimizer.step(model)
 
-What it remembers of a parameter it keeps in `state` under the parameter's key.
+What it remembers of a parameter it keeps in `state` under the parameter's key. All of them take ``clipnorm``,
+``clipvalue`` or ``global_clipnorm``, and a schedule as learning rate; see `Optimizer`. A gradient may be a
+`RowGradient`: rows that are not in it are not looked at, and what is remembered of them stays as it is.
 """
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import numpy as np
 
-from . import backends, checks, config
-from .configurable import Configurable, lookup
-from .functional._arrays import FLOAT32, FLOAT64, canonical
-from .layers.arrays import Array, ArrayDict
-from .layers.base import Layer
-
-
-class Optimizer(Configurable, ABC):
-    """Base of the optimizers.
-
-    A subclass names its `kind`, the primitive that does the work, and says what that takes: `slots`, the
-    arrays to remember beside a parameter, and `hyper`, the numbers.
-
-    Parameters
-    ----------
-    learning_rate : float
-        Can be read and set between steps.
-
-    Attributes
-    ----------
-    iterations : int
-        Steps taken so far.
-    state : dict of str to list of ndarray
-        The arrays that are remembered, by the parameter's key.
-    """
-
-    kind: str
-
-    def __init__(self, learning_rate: float) -> None:
-        self.learning_rate = learning_rate
-        self.iterations = 0
-        self.state: dict[str, list[Array]] = {}
-
-    @abstractmethod
-    def slots(self, parameter: Array) -> list[Array]:
-        """Return the arrays to begin with for a parameter that is seen for the first time."""
-
-    @abstractmethod
-    def hyper(self) -> tuple[float, ...]:
-        """Return the primitive's numbers for this step."""
-
-    @property
-    def learning_rate(self) -> float:
-        """How far a step goes."""
-        return self._learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        self._learning_rate = checks.number(type(self).__name__, "learning_rate", value)
-
-    def update(self, params: MutableMapping[str, Array], grads: Mapping[str, Any]) -> None:
-        """Take one step: change `params` in place along `grads`.
-
-        Parameters
-        ----------
-        params : dict of str to ndarray
-            Arrays of floats; give all the parameters of a network in one call, since a call is a step.
-        grads : dict of str to ndarray
-            Their gradients under the same keys.
-
-        Raises
-        ------
-        ValueError
-            If a gradient is missing, or its shape is not the parameter's. Nothing has been changed then.
-        TypeError
-            If a parameter is not a writable array of floats.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from fastdl.optimizers import SGD
-        >>> params = {"w": np.array([1.0, 2.0])}
-        >>> SGD(learning_rate=0.5).update(params, {"w": np.array([1.0, 0.0])})
-        >>> params["w"]
-        array([0.5, 2. ])
-        """
-        work = []
-        for key, parameter in params.items():
-            if key not in grads:
-                raise ValueError(f"update: there is no gradient for {key!r}")
-            gradient = np.asarray(grads[key])
-            if (
-                not isinstance(parameter, np.ndarray)
-                or parameter.dtype.kind != "f"
-                or not parameter.flags.writeable
-            ):
-                raise TypeError(f"update: {key!r} must be a writable array of floats; got {parameter!r}")
-            checks.same_shape(
-                "update", f"the gradient of {key!r}", gradient.shape, parameter.shape, "the parameter"
-            )
-            work.append((parameter, gradient, self._remembered(key, parameter)))
-        self._change(work)
-        if isinstance(params, ArrayDict):
-            params.touch()
-
-    def step(self, model: Layer) -> None:
-        """Take one step with a model's or layer's trainable parameters and the gradients it added up."""
-        trained = [(prefix, leaf) for prefix, leaf in model.leaves() if leaf.trainable and leaf.params]
-        work = []
-        for prefix, leaf in trained:
-            grads = leaf.grads
-            for name, parameter in leaf.params.items():
-                work.append((parameter, grads[name], self._remembered(prefix + name, parameter)))
-        self._change(work)
-        for _, leaf in trained:
-            leaf.params.touch()
-
-    def _remembered(self, key: str, parameter: Array) -> list[Array]:
-        """Return the slots of a parameter."""
-        slots = self.state.get(key)
-        if slots is None:
-            slots = self.state[key] = self.slots(np.empty(parameter.shape, _computed_in(parameter)))
-        elif slots and slots[0].shape != parameter.shape:
-            raise ValueError(
-                f"update: {key!r} has shape {parameter.shape}, but had {slots[0].shape} before;"
-                " another network needs an optimizer of its own"
-            )
-        return slots
-
-    def _change(self, work: list[tuple[Array, Array, list[Array]]]) -> None:
-        """Change parameters by their gradients, as one step."""
-        update = backends.select(config.current().backend).update
-        self.iterations += 1
-        hyper = self.hyper()
-        for parameter, gradient, slots in work:
-            # The primitive wants plain arrays; of a view, or float16, it gets a copy.
-            plain, gradient = canonical((parameter, gradient), _computed_in(parameter))
-            update(self.kind, plain, gradient, slots, hyper)
-            if plain is not parameter:
-                parameter[...] = plain
-
-
-def _computed_in(parameter: Array) -> np.dtype[Any]:
-    return FLOAT64 if parameter.dtype.itemsize == 8 else FLOAT32
+from . import checks
+from .configurable import lookup
+from .layers.arrays import Array
+from .schedules import LearningRateSchedule
+from .stepping import Optimizer
 
 
 def _unused(parameter: Array) -> Array:
@@ -172,8 +43,14 @@ class SGD(Optimizer):
         Whether the momentum looks ahead: p += m v - learning_rate g (Sutskever et al., 2013).
     """
 
-    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False) -> None:
-        super().__init__(learning_rate)
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(learning_rate, **options)
         self.momentum = _fraction("SGD", "momentum", momentum)
         self.nesterov = nesterov
         self.kind = "sgd" if not momentum else "nesterov" if nesterov else "momentum"
@@ -195,8 +72,10 @@ class Momentum(SGD):
         In [0, 1].
     """
 
-    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.9) -> None:
-        super().__init__(learning_rate, momentum)
+    def __init__(
+        self, learning_rate: float | LearningRateSchedule = 0.01, momentum: float = 0.9, **options: Any
+    ) -> None:
+        super().__init__(learning_rate, momentum, **options)
 
 
 class Nesterov(SGD):
@@ -209,8 +88,10 @@ class Nesterov(SGD):
         In [0, 1].
     """
 
-    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.9) -> None:
-        super().__init__(learning_rate, momentum, nesterov=True)
+    def __init__(
+        self, learning_rate: float | LearningRateSchedule = 0.01, momentum: float = 0.9, **options: Any
+    ) -> None:
+        super().__init__(learning_rate, momentum, **options | {"nesterov": True})
 
 
 class Adagrad(Optimizer):
@@ -224,9 +105,13 @@ class Adagrad(Optimizer):
     kind = "adagrad"
 
     def __init__(
-        self, learning_rate: float = 0.001, initial_accumulator_value: float = 0.1, epsilon: float = 1e-7
+        self,
+        learning_rate: float | LearningRateSchedule = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
+        **options: Any,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, **options)
         self.initial_accumulator_value = checks.number(
             "Adagrad", "initial_accumulator_value", initial_accumulator_value
         )
@@ -252,8 +137,14 @@ class Adadelta(Optimizer):
 
     kind = "adadelta"
 
-    def __init__(self, learning_rate: float = 0.001, rho: float = 0.95, epsilon: float = 1e-7) -> None:
-        super().__init__(learning_rate)
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule = 0.001,
+        rho: float = 0.95,
+        epsilon: float = 1e-7,
+        **options: Any,
+    ) -> None:
+        super().__init__(learning_rate, **options)
         self.rho = _fraction("Adadelta", "rho", rho)
         self.epsilon = checks.number("Adadelta", "epsilon", epsilon)
 
@@ -281,13 +172,14 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: float | LearningRateSchedule = 0.001,
         rho: float = 0.9,
         momentum: float = 0.0,
         epsilon: float = 1e-7,
         centered: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, **options)
         self.rho = _fraction("RMSprop", "rho", rho)
         self.momentum = _fraction("RMSprop", "momentum", momentum)
         self.epsilon = checks.number("RMSprop", "epsilon", epsilon)
@@ -324,13 +216,14 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: float | LearningRateSchedule = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, **options)
         name = type(self).__name__
         self.beta_1 = checks.number(name, "beta_1", beta_1, below=1.0)
         self.beta_2 = checks.number(name, "beta_2", beta_2, below=1.0)
@@ -342,7 +235,7 @@ class Adam(Optimizer):
         return [np.zeros_like(parameter), np.zeros_like(parameter), largest]
 
     def hyper(self) -> tuple[float, ...]:
-        rate, t = self.learning_rate, self.iterations
+        rate, t = self.learning_rate, self.iterations + 1
         alpha = rate * math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
         return alpha, self.beta_1, self.beta_2, self.epsilon, self.amsgrad, rate * self.weight_decay
 
@@ -358,14 +251,15 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: float | LearningRateSchedule = 0.001,
         weight_decay: float = 0.004,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, **options)
         self.weight_decay = checks.number("AdamW", "weight_decay", weight_decay)
 
 

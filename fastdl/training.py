@@ -14,6 +14,7 @@ import numpy as np
 from . import batches, checkpoint, checks, nested, optimizers, summary
 from . import callbacks as callbacks_
 from .batches import Batch
+from .layers import weights
 from .layers.base import Array, Layer, Shape, as_compiled
 from .layers.graph import Graph
 from .objective import Objective, Outcome
@@ -293,7 +294,7 @@ class Trainer(Graph):
             self.zero_grads()
             logits = self._goals.wants_logits(self.final_activations)
             y, back = self.partial_vjp(batch.x, True, wants_dx=False, logits=logits)
-            outcome = self._goals.vjp(batch, nested.parts(y), logits)
+            outcome = self._goals.vjp(batch, nested.parts(y), logits, weights.penalty(self))
             for name, value in zip(self.output_names, outcome.values):
                 if not math.isfinite(value):
                     of_which = f" of {name}" if len(outcome.values) > 1 else ""
@@ -303,6 +304,7 @@ class Trainer(Graph):
                     )
             logs = self._note(batch, y, outcome, logits)
             back(nested.rebuild(y, [gradient and gradient() for gradient in outcome.gradients]))
+            weights.add_penalty_gradients(self)
             self.optimizer.step(self)
         return logs
 
@@ -320,10 +322,11 @@ class Trainer(Graph):
     def _evaluate(self, data: Batch, batch_size: int) -> callbacks_.Logs:
         self._goals.start()
         logits = self._goals.wants_logits(self.final_activations)
+        penalty = weights.penalty(self)
         logs: callbacks_.Logs = {}
         for batch in data.batches(batch_size):
             y = self.partial_vjp(batch.x, False, logits=logits)[0] if any(logits) else self(batch.x)
-            outcome = self._goals.vjp(batch, nested.parts(y), logits)
+            outcome = self._goals.vjp(batch, nested.parts(y), logits, penalty)
             logs = self._note(batch, y, outcome, logits)
         return logs
 

@@ -20,14 +20,17 @@ from fastdl import layers
 ROOT = Path(__file__).parents[1]
 
 ORDER = (
-    ("archive", "checks", "config", "configurable", "geometry", "initializers", "nested", "random"),
-    ("shapes", "shapes_norm", "shapes_recurrent"),
+    (
+        *("archive", "checks", "config", "configurable", "constraints", "geometry", "initializers"),
+        *("nested", "random", "regularizers", "schedules"),
+    ),
+    ("shapes", "shapes_embedding", "shapes_norm", "shapes_recurrent"),
     ("backends",),
     ("functional",),
     ("layers",),
     (
-        *("batches", "callbacks", "checkpoint", "losses", "metrics", "models", "objective", "optimizers"),
-        *("summary", "training"),
+        *("batches", "callbacks", "checkpoint", "clipping", "losses", "metrics", "models", "objective"),
+        *("optimizers", "stepping", "summary", "training"),
     ),
     ("datasets", "gradcheck", "plots"),
     ("__init__", "__main__", "demo"),
@@ -40,7 +43,7 @@ UPWARDS = {
 }
 """Arrows the other way, (from, to), and why. They are inside functions, so that loading goes one way."""
 
-FAMILIES = ("conv", "dense", "loss", "norm", "pointwise", "pool", "recurrent")
+FAMILIES = ("conv", "dense", "embedding", "loss", "norm", "pointwise", "pool", "recurrent")
 PLACES = (
     "fastdl/functional/{}.py",
     "fastdl/layers/{}.py",

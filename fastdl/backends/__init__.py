@@ -63,6 +63,8 @@ class Ops:
     norm_bwd: Primitive
     rnn_fwd: Primitive
     rnn_bwd: Primitive
+    gather: Primitive
+    scatter_add: Primitive
     update: Primitive
 
 

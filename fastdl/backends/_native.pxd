@@ -86,6 +86,8 @@ cdef extern from "fastdl.h" nogil:
         int (*rnn_bwd)(void *, void *, void *, void *, const void *, const void *, const void *, const void *,
                         const void *, const void *, const void *, const void *, const void *,
                         const int64_t *, const fd_rnn *, int) noexcept nogil
+        int (*gather)(void *, const void *, const int64_t *, int64_t, int64_t, int) noexcept nogil
+        int (*scatter_add)(void *, const void *, const int64_t *, int64_t, int64_t, int) noexcept nogil
         int (*update)(void *, const void *, void **, int64_t, int, const double *, int) noexcept nogil
 
     const fd_kernels *fd_kernels_for(int dtype) noexcept

@@ -117,6 +117,12 @@ def loss_fwd(
 def loss_bwd(
     dpred: np.ndarray, pred: np.ndarray, target: np.ndarray, n: int, kind: int, param: float, threads: int
 ) -> None: ...
+def gather(
+    y: np.ndarray, table: np.ndarray, ids: np.ndarray, count: int, width: int, threads: int
+) -> None: ...
+def scatter_add(
+    sum: np.ndarray, dy: np.ndarray, ids: np.ndarray, count: int, width: int, threads: int
+) -> None: ...
 def update(
     p: np.ndarray,
     g: np.ndarray,

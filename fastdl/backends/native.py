@@ -325,6 +325,18 @@ def rnn_bwd(
     return dz, ds, dh0, dc0
 
 
+def gather(table: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    y = np.empty((len(ids), table.shape[1]), table.dtype)
+    _native.gather(y, table, ids, len(ids), table.shape[1], current().threads)
+    return y
+
+
+def scatter_add(dy: np.ndarray, ids: np.ndarray, rows: int) -> np.ndarray:
+    total = np.zeros((rows, dy.shape[1]), dy.dtype)
+    _native.scatter_add(total, dy, ids, len(ids), dy.shape[1], current().threads)
+    return total
+
+
 def update(
     kind: str, p: np.ndarray, g: np.ndarray, slots: Sequence[np.ndarray], hyper: tuple[float, ...]
 ) -> None:

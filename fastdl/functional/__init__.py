@@ -17,6 +17,7 @@ from .conv import *
 from .conv_transpose import *
 from .cross_entropy import *
 from .dense import *
+from .embedding import *
 from .global_pool import *
 from .loss import *
 from .noise import *

@@ -19,6 +19,7 @@ from .conv import (
     SeparableConv2D,
 )
 from .dense import Dense
+from .embedding import Embedding
 from .lambda_ import Lambda
 from .merge import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
 from .merge_functions import add, average, concatenate, dot, maximum, minimum, multiply, subtract
@@ -91,6 +92,7 @@ __all__ = [
     "DepthwiseConv2D",
     "Dot",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GaussianNoise",
     "GlobalAveragePooling1D",

@@ -114,7 +114,7 @@ class Layer(Configurable, ABC):
         if input_dim is not None:
             input_shape = (checks.integer(kind, "input_dim", input_dim),)
         self._sample_shape: Shape | None = None if input_shape is None else tuple(input_shape)
-        self.input_dim = None  # said by input_shape from here on
+        self.input_dim: int | None = None  # said by input_shape from here on
         self.built = False
         self._being_built = False
         self._params = ArrayDict()
@@ -339,6 +339,10 @@ class Layer(Configurable, ABC):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
+
+    def gradients(self) -> Mapping[str, Any]:
+        """Return the gradients as an optimizer takes them: `grads`, or a `RowGradient` where most is zero."""
+        return self._grads
 
     def zero_grads(self) -> None:
         """Set all gradients to zero."""

@@ -142,7 +142,7 @@ class Conv2D(_PlainConv):
         Groups of channels that are convolved each on their own.
     activation : str or activation layer, optional
     **options
-        use_bias, kernel_initializer and bias_initializer as for `Dense`, and what every `Layer` takes.
+        use_bias, initializers, regularizers and constraints as for `Dense`, and what every `Layer` takes.
 
     Notes
     -----

@@ -20,6 +20,8 @@ class Dense(Affine):
     activation : str or activation layer, optional
     use_bias : bool
     kernel_initializer, bias_initializer : str or Initializer
+    kernel_regularizer, bias_regularizer : str or Regularizer, optional
+    kernel_constraint, bias_constraint : str or Constraint, optional
     **options
         As for every `Layer`.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, functional, initializers
+from .. import checks, constraints, functional, initializers, regularizers
 from ..shapes import ACTIVATIONS
 from .base import Array, Back, Layer, Shape
 from .operation import FunctionLayer, Operation, resolve_data_format
@@ -215,6 +215,8 @@ class PReLU(Layer):
     shared_axes : sequence of int, optional
         Axes, counted from 1 behind the batch, along which there is only one alpha: (1, 2) makes one a
         channel of NHWC images. Without it each position has its own.
+    alpha_regularizer : str or Regularizer, optional
+    alpha_constraint : str or Constraint, optional
     **options
         As for every `Layer`.
 
@@ -235,10 +237,14 @@ class PReLU(Layer):
         self,
         alpha_initializer: str | initializers.Initializer = "zeros",
         shared_axes: Sequence[int] | None = None,
+        alpha_regularizer: str | regularizers.Regularizer | None = None,
+        alpha_constraint: str | constraints.Constraint | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.alpha_initializer = initializers.get(alpha_initializer)
+        self.alpha_regularizer = regularizers.get(alpha_regularizer)
+        self.alpha_constraint = constraints.get(alpha_constraint)
         self.shared_axes = None if shared_axes is None else tuple(shared_axes)
 
     def build(self, input_shape: Shape) -> None:

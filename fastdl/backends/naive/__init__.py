@@ -10,6 +10,7 @@ Slow on purpose. It defines what the other engines must compute, and it is the b
 
 from .conv import col2im, conv_dw, conv_dx, conv_fwd, im2col
 from .dense import bias_grad, gemm
+from .embedding import gather, scatter_add
 from .loss import loss_bwd, loss_fwd, softmax_bwd, softmax_fwd, softmax_xent_bwd, softmax_xent_fwd
 from .norm import norm_apply, norm_bwd, norm_stats
 from .optimizer import update
@@ -29,6 +30,7 @@ __all__ = [
     "conv_fwd",
     "dropout_bwd",
     "dropout_fwd",
+    "gather",
     "gemm",
     "im2col",
     "loss_bwd",
@@ -42,6 +44,7 @@ __all__ = [
     "prelu_fwd",
     "rnn_bwd",
     "rnn_fwd",
+    "scatter_add",
     "softmax_bwd",
     "softmax_fwd",
     "softmax_xent_bwd",
