@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +30,19 @@ class Batch(NamedTuple):
     weights: list[Any]
 
     @property
+    def in_file(self) -> bool:
+        """Whether samples have still to be read."""
+        return any(isinstance(array, np.memmap) for array in nested.parts(self.x))
+
+    def loaded(self) -> Batch:
+        """Return the same in memory."""
+
+        def part(array: Array | None) -> Array | None:
+            return None if array is None else np.array(array)
+
+        return Batch(*(nested.apply(part, group) for group in self))
+
+    @property
     def size(self) -> int:
         """How many samples there are."""
         return len(nested.parts(self.x)[0])
@@ -42,7 +55,7 @@ class Batch(NamedTuple):
 
         return Batch(*(nested.apply(part, group) for group in self))
 
-    def batches(self, size: int, rng: np.random.Generator | None = None) -> Iterator[Batch]:
+    def batches(self, size: int, rng: np.random.Generator | None = None) -> Generator[Batch, None, None]:
         """Yield all samples, `size` at a time, in an order that `rng` draws."""
         if self.size <= size and rng is None:
             yield self

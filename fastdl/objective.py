@@ -14,6 +14,20 @@ from .batches import Batch
 from .layers.base import Array
 
 
+class NonFiniteLossError(ValueError):
+    """The loss of a batch is NaN or infinite; the model is as it was before that batch.
+
+    Attributes
+    ----------
+    value : float
+        The loss.
+    """
+
+    def __init__(self, message: str, value: float) -> None:
+        super().__init__(message)
+        self.value = value
+
+
 @dataclass
 class Goal:
     """What one output is held against.

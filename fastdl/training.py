@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from operator import itemgetter
 from os import PathLike
 from typing import Any
@@ -14,10 +14,12 @@ import numpy as np
 from . import batches, checkpoint, checks, nested, optimizers, summary
 from . import callbacks as callbacks_
 from .batches import Batch
+from .epochs import run as run_epochs
+from .feed import Feed, Source, memory
 from .layers import weights
 from .layers.base import Array, Layer, Shape, as_compiled
 from .layers.graph import Graph
-from .objective import Objective, Outcome
+from .objective import NonFiniteLossError, Objective, Outcome
 
 Verbose = int | str
 
@@ -71,17 +73,19 @@ class Trainer(Graph):
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: Verbose = "auto",
         callbacks: Sequence[callbacks_.Callback] | None = None,
         validation_split: float = 0.0,
-        validation_data: Sequence[Any] | None = None,
+        validation_data: Any = None,
         shuffle: bool = True,
         class_weight: Mapping[int, float] | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
         validation_batch_size: int | None = None,
     ) -> callbacks_.History:
         """Train on samples.
@@ -89,7 +93,10 @@ class Trainer(Graph):
         Parameters
         ----------
         x : array_like, (N, ...), or a list, tuple or dict of them
-            In the form of the model's inputs; a dict goes by their names.
+            In the form of the model's inputs; a dict goes by their names. Or any iterable of batches (x, y)
+            or (x, y, sample_weight), such as a generator: without `y`, and without the arguments that divide
+            or weigh arrays. Batches of an iterable, and of `numpy.memmap`, are fetched on another thread
+            while the model is trained with those before.
         y : array_like, (N, ...), or a list, tuple or dict of them
             One for each output; None where the output has neither loss nor metrics.
         batch_size : int, optional
@@ -103,7 +110,7 @@ class Trainer(Graph):
         validation_split : float
             Fraction of the samples, in [0, 1), to validate with and not to train on: the last ones, before
             shuffling.
-        validation_data : (x, y) or (x, y, sample_weight), optional
+        validation_data : (x, y) or (x, y, sample_weight), or an iterable of batches, optional
             To validate with instead.
         shuffle : bool
             Whether each epoch takes the samples in another order; see `fastdl.set_random_seed`.
@@ -113,6 +120,8 @@ class Trainer(Graph):
             Weights of the samples in the loss; with several outputs it may be a list or dict of them.
         initial_epoch : int
             Number of the first epoch, from 0.
+        steps_per_epoch, validation_steps : int, optional
+            How many batches of an iterable are an epoch, or a validation; by default all there are.
         validation_batch_size : int, optional
             By default `batch_size`.
 
@@ -126,73 +135,41 @@ class Trainer(Graph):
         Raises
         ------
         RuntimeError
-            If the model is not compiled.
+            If the model is not compiled, or an iterable raises an exception, which is its cause.
         ValueError, TypeError
-            If the arguments do not fit the model or each other, or if the loss of a batch is NaN or
-            infinite; the model is then as it was before that batch.
+            If the arguments do not fit the model or each other, if an iterable ends early, or if the loss of
+            a batch is NaN or infinite; the model is then as it was before that batch.
         """
         self._require("fit")
         batch_size = checks.integer("fit", "batch_size", 32 if batch_size is None else batch_size)
         epochs = checks.integer("fit", "epochs", epochs, minimum=0)
         initial_epoch = checks.integer("fit", "initial_epoch", initial_epoch, minimum=0)
-        data = self._data("fit", x, y, sample_weight, class_weight)
+        test_size = validation_batch_size or batch_size
         validation = None
-        if validation_data is not None:
+        if y is None:
+            if validation_split or class_weight is not None or sample_weight is not None:
+                raise ValueError(
+                    "fit: validation_split, class_weight and sample_weight are for arrays; an iterable of"
+                    " batches may give (x, y, sample_weight)"
+                )
+            train = self._stream(Feed("fit", x, steps_per_epoch, epochs - initial_epoch))
+        else:
+            if steps_per_epoch is not None:
+                raise ValueError("fit: steps_per_epoch is for an iterable of batches; x and y are arrays")
+            data = self._data("fit", x, y, sample_weight, class_weight)
+            if validation_split and validation_data is None:
+                data, held_out = data.split(validation_split)
+                validation = memory(held_out, test_size)
+            train = memory(data, batch_size, self._rng if shuffle else None)
+        if isinstance(validation_data, tuple) or _is_pair(validation_data):
             if len(validation_data) not in (2, 3):
                 raise ValueError("fit: validation_data must be (x, y) or (x, y, sample_weight)")
-            validation = self._data("fit: validation_data", *validation_data)
-        elif validation_split:
-            data, validation = data.split(validation_split)
-
-        history = callbacks_.History()
-        progress = callbacks_.progress(verbose)
-        watchers = [history, *progress, *(callbacks or ())]
-        steps = -(-data.size // batch_size)
-        for watcher in watchers:
-            watcher.model = self
-            watcher.params = {"epochs": epochs, "steps": steps, "verbose": verbose}
-        rng = self._rng if shuffle else None
-        self.history = history
-        self.stop_training = False
-        logs: callbacks_.Logs = {}
-        for watcher in watchers:
-            watcher.on_train_begin(logs)
-        try:
-            for epoch in range(initial_epoch, epochs):
-                for watcher in watchers:
-                    watcher.on_epoch_begin(epoch, {})
-                logs = self._run_epoch(data, batch_size, rng, epoch, watchers)
-                if validation is not None:
-                    results = self._evaluate(validation, validation_batch_size or batch_size)
-                    logs |= {f"val_{name}": value for name, value in results.items()}
-                for watcher in watchers:
-                    watcher.on_epoch_end(epoch, logs)
-                if self.stop_training:
-                    break
-        finally:  # an interrupted bar would go on writing over what comes after it
-            for line in progress:
-                line.close()
-        for watcher in watchers:
-            watcher.on_train_end(logs)
-        return history
-
-    def _run_epoch(
-        self,
-        data: Batch,
-        batch_size: int,
-        rng: np.random.Generator | None,
-        epoch: int,
-        watchers: Sequence[callbacks_.Callback],
-    ) -> callbacks_.Logs:
-        self._goals.start()
-        logs: callbacks_.Logs = {}
-        for number, batch in enumerate(data.batches(batch_size, rng)):
-            for watcher in watchers:
-                watcher.on_train_batch_begin(number, logs)
-            logs = self._train(batch, "fit", f" in epoch {epoch + 1}, batch {number + 1}")
-            for watcher in watchers:
-                watcher.on_train_batch_end(number, logs)
-        return logs
+            validation = memory(self._data("fit: validation_data", *validation_data), test_size)
+        elif validation_data is not None:
+            source = "fit: validation_data"
+            validation = self._stream(Feed(source, validation_data, validation_steps, epochs - initial_epoch))
+        numbers = range(initial_epoch, epochs)
+        return run_epochs(self, train, validation, numbers, verbose, callbacks or ())
 
     def train_on_batch(
         self,
@@ -205,22 +182,23 @@ class Trainer(Graph):
         """Take one step with a batch; return its loss and metrics before the step, as `evaluate` does."""
         self._require("train_on_batch")
         batch = self._data("train_on_batch", x, y, sample_weight, class_weight)
-        self._goals.start()
-        return _results(self._train(batch, "train_on_batch"), return_dict)
+        self.goals.start()
+        return _results(self.take_step(batch, "train_on_batch"), return_dict)
 
     def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Return the loss and the metrics of a batch as `evaluate` does."""
         self._require("test_on_batch")
         batch = self._data("test_on_batch", x, y, sample_weight)
-        return _results(self._evaluate(batch, batch.size), return_dict)
+        return _results(self.judge(memory(batch, batch.size)), return_dict)
 
     def evaluate(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         batch_size: int | None = None,
         verbose: Verbose = "auto",
         sample_weight: Any = None,
+        steps: int | None = None,
         return_dict: bool = False,
     ) -> Any:
         """Return the loss and the metrics over samples.
@@ -233,6 +211,8 @@ class Trainer(Graph):
             32 by default; it changes the memory that is needed, not the result.
         verbose : {"auto", 0, 1, 2}
             Whether to print the result, too.
+        steps : int, optional
+            How many batches of an iterable to take; by default all there are.
         return_dict : bool
             Whether to return a dict by name.
 
@@ -242,9 +222,12 @@ class Trainer(Graph):
             The loss alone if there are no metrics, else a list that begins with it.
         """
         self._require("evaluate")
-        data = self._data("evaluate", x, y, sample_weight)
         batch_size = checks.integer("evaluate", "batch_size", 32 if batch_size is None else batch_size)
-        logs = self._evaluate(data, batch_size)
+        if y is None:
+            source = self._stream(Feed("evaluate", x, steps))
+        else:
+            source = memory(self._data("evaluate", x, y, sample_weight), batch_size)
+        logs = self.judge(source)
         if verbose:
             print(callbacks_.describe_logs(logs), flush=True)
         return _results(logs, return_dict)
@@ -264,7 +247,7 @@ class Trainer(Graph):
         -------
         ndarray, (N, ...), or several in the form of the model's outputs
         """
-        x = self.accept(x)
+        x = self._in_reach(x)
         batch_size = checks.integer("predict", "batch_size", 32 if batch_size is None else batch_size)
         count = len(nested.parts(x)[0])
         if count <= batch_size:
@@ -287,20 +270,21 @@ class Trainer(Graph):
 
     # -- one step ----------------------------------------------------------------------------------
 
-    def _train(self, batch: Batch, op: str, place: str = "") -> callbacks_.Logs:
+    def take_step(self, batch: Batch, op: str, place: str = "") -> callbacks_.Logs:
         """Take a step, and return the losses and metrics so far, of this batch before the step."""
         assert self.optimizer is not None
         with as_compiled(self.compiled_trainable), self._state_kept_on_error():
             self.zero_grads()
-            logits = self._goals.wants_logits(self.final_activations)
+            logits = self.goals.wants_logits(self.final_activations)
             y, back = self.partial_vjp(batch.x, True, wants_dx=False, logits=logits)
-            outcome = self._goals.vjp(batch, nested.parts(y), logits, weights.penalty(self))
+            outcome = self.goals.vjp(batch, nested.parts(y), logits, weights.penalty(self))
             for name, value in zip(self.output_names, outcome.values):
                 if not math.isfinite(value):
                     of_which = f" of {name}" if len(outcome.values) > 1 else ""
-                    raise ValueError(
+                    raise NonFiniteLossError(
                         f"{op}: the loss{of_which} is {value}{place}; the model is as it was before this"
-                        " batch. Look for NaN or Inf in x and y, or lower the learning rate"
+                        " batch. Look for NaN or Inf in x and y, or lower the learning rate",
+                        value,
                     )
             logs = self._note(batch, y, outcome, logits)
             back(nested.rebuild(y, [gradient and gradient() for gradient in outcome.gradients]))
@@ -319,15 +303,18 @@ class Trainer(Graph):
                 array[...] = untouched
             raise
 
-    def _evaluate(self, data: Batch, batch_size: int) -> callbacks_.Logs:
-        self._goals.start()
-        logits = self._goals.wants_logits(self.final_activations)
-        penalty = weights.penalty(self)
+    def judge(self, source: Source, epoch: int = 0) -> callbacks_.Logs:
+        """Return the losses and metrics over the batches of an epoch."""
+        self.goals.start()
+        logits = self.goals.wants_logits(self.final_activations)
+        with as_compiled(self.compiled_trainable):
+            penalty = weights.penalty(self)
         logs: callbacks_.Logs = {}
-        for batch in data.batches(batch_size):
-            y = self.partial_vjp(batch.x, False, logits=logits)[0] if any(logits) else self(batch.x)
-            outcome = self._goals.vjp(batch, nested.parts(y), logits, penalty)
-            logs = self._note(batch, y, outcome, logits)
+        with closing(source.epoch(epoch)) as parts:
+            for batch in parts:
+                y = self.partial_vjp(batch.x, False, logits=logits)[0] if any(logits) else self(batch.x)
+                outcome = self.goals.vjp(batch, nested.parts(y), logits, penalty)
+                logs = self._note(batch, y, outcome, logits)
         return logs
 
     def _note(self, batch: Batch, y: Any, outcome: Outcome, logits: Sequence[bool]) -> callbacks_.Logs:
@@ -335,12 +322,13 @@ class Trainer(Graph):
             activation if is_logits else "linear"
             for activation, is_logits in zip(self.final_activations, logits)
         ]
-        return self._goals.note(batch, nested.parts(y), outcome, left)
+        return self.goals.note(batch, nested.parts(y), outcome, left)
 
     # -- arguments ---------------------------------------------------------------------------------
 
     @property
-    def _goals(self) -> Objective:
+    def goals(self) -> Objective:
+        """What the outputs are held against."""
         assert self.objective is not None
         return self.objective
 
@@ -359,8 +347,23 @@ class Trainer(Graph):
         class_weight: Mapping[int, float] | None = None,
     ) -> Batch:
         """Return the samples as arrays that the model takes."""
-        optional = [goal.loss is None and not goal.metrics for goal in self._goals.goals]
-        return batches.gather(op, self.output_names, optional, self.accept(x), y, sample_weight, class_weight)
+        optional = [goal.loss is None and not goal.metrics for goal in self.goals.goals]
+        return batches.gather(
+            op, self.output_names, optional, self._in_reach(x), y, sample_weight, class_weight
+        )
+
+    def _in_reach(self, x: Any) -> Any:
+        """Return `x` as the model takes it, but leave files where they are: their batches are converted."""
+        if not any(isinstance(part, np.memmap) for part in nested.parts(x)):
+            return self.accept(x)
+        self.accept(nested.apply(itemgetter(slice(1)), x))
+        return x
+
+    def _stream(self, feed: Feed) -> Source:
+        """Return the batches of an iterable, each checked when its turn comes."""
+        return Source(
+            feed.steps, lambda number: (self._data(place, *batch) for place, batch in feed.epoch(number))
+        )
 
     def accept(self, x: Any) -> Any:
         x = super().accept(x)
@@ -430,6 +433,11 @@ def _fits(shape: tuple[int, ...], expected: Shape) -> bool:
     return len(shape) == len(expected) and all(
         wanted in (None, came) for came, wanted in zip(shape, expected)
     )
+
+
+def _is_pair(given: Any) -> bool:
+    """Whether a list is x and y, and not one of batches."""
+    return isinstance(given, list) and len(given) in (2, 3) and not isinstance(given[0], tuple)
 
 
 def _results(logs: callbacks_.Logs, return_dict: bool) -> Any:

@@ -29,8 +29,8 @@ ORDER = (
     ("functional",),
     ("layers",),
     (
-        *("batches", "callbacks", "checkpoint", "clipping", "losses", "metrics", "models", "objective"),
-        *("optimizers", "stepping", "summary", "training"),
+        *("batches", "callbacks", "checkpoint", "clipping", "epochs", "feed", "losses", "metrics"),
+        *("models", "objective", "optimizers", "stepping", "summary", "training"),
     ),
     ("datasets", "gradcheck", "plots"),
     ("__init__", "__main__", "demo"),

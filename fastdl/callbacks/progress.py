@@ -1,73 +1,12 @@
-"""What `fit` calls on its way."""
+"""What shows how a training is getting on: a bar or a line an epoch."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from .training import Trainer
-
-Logs = dict[str, float]
-
-
-class Callback:
-    """Base of what a person may pass to ``fit(callbacks=[...])``: define the methods that are wanted.
-
-    `logs` hold the loss and the metrics so far in the epoch, after an epoch also those of the validation.
-    Setting ``self.model.stop_training`` ends the training after the epoch.
-
-    Attributes
-    ----------
-    model : Model or Sequential
-        The model that is trained.
-    params : dict
-        epochs, steps (batches in an epoch), verbose.
-    """
-
-    model: Trainer
-    params: dict[str, Any]
-
-    def on_train_begin(self, logs: Logs) -> None:
-        """Called before the first epoch."""
-
-    def on_train_end(self, logs: Logs) -> None:
-        """Called after the last epoch."""
-
-    def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
-        """Called before an epoch; they are counted from 0."""
-
-    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Called after an epoch and its validation."""
-
-    def on_train_batch_begin(self, batch: int, logs: Logs) -> None:
-        """Called before a batch; they are counted from 0 in each epoch."""
-
-    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        """Called after a batch."""
-
-
-class History(Callback):
-    """What `fit` returns: how loss and metrics went.
-
-    Attributes
-    ----------
-    epoch : list of int
-        The epochs, from 0.
-    history : dict of str to list of float
-        "loss", the metrics, and with validation the same after "val_": one number an epoch.
-    """
-
-    def on_train_begin(self, logs: Logs) -> None:
-        self.epoch: list[int] = []
-        self.history: dict[str, list[float]] = {}
-
-    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        self.epoch.append(epoch)
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
+from .base import Callback, Logs
 
 
 class EpochLines(Callback):
