@@ -41,7 +41,10 @@ enum {
     FD_HINGE,
     FD_BINARY_CROSS_ENTROPY,
     FD_BINARY_CROSS_ENTROPY_LOGITS,
-    FD_KL_DIVERGENCE
+    FD_KL_DIVERGENCE,
+    FD_LOG_COSH,
+    FD_SQUARED_HINGE,
+    FD_POISSON
 };
 
 /* Optimizer kinds, in the order of shapes.UPDATES. */
@@ -123,14 +126,15 @@ typedef struct {
     int (*dropout_fwd)(void *y, uint8_t *mask, const void *x, const float *noise, int64_t n, double rate, int threads);
     int (*dropout_bwd)(void *dx, const void *dy, const uint8_t *mask, int64_t n, double rate, int threads);
 
-    /* loss.h; a cross-entropy has labels (int64 class numbers) or else target (rows of probabilities) */
+    /* loss.h; a cross-entropy has labels (int64 class numbers; rows with one below 0 count for nothing), of which
+     * smoothing goes to all classes alike, or else target (rows of probabilities) */
     int (*softmax_fwd)(void *y, const void *x, int64_t outer, int64_t n, int64_t inner, int log, int threads);
     int (*softmax_bwd)(void *dx, const void *dy, const void *y, int64_t outer, int64_t n, int64_t inner, int log,
                        int threads);
     int (*softmax_xent_fwd)(void *losses, void *probs, const void *logits, const int64_t *labels, const void *target,
-                            int64_t rows, int64_t n, int threads);
+                            double smoothing, int64_t rows, int64_t n, int threads);
     int (*softmax_xent_bwd)(void *dlogits, const void *probs, const int64_t *labels, const void *target,
-                            const void *scale, int64_t rows, int64_t n, int threads);
+                            const void *scale, double smoothing, int64_t rows, int64_t n, int threads);
     int (*loss_fwd)(void *loss, const void *pred, const void *target, int64_t n, int kind, double param, int threads);
     int (*loss_bwd)(void *dpred, const void *pred, const void *target, int64_t n, int kind, double param, int threads);
 

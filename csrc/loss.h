@@ -55,6 +55,18 @@ FD_INLINE V FD(sum_row)(const T *a, const T *b, int64_t n, V shift) {
     return vsum_lanes(total);
 }
 
+/* The sum over k of x[k] - largest, in every lane; in the order of sum_row. */
+FD_INLINE V FD(sum_below)(const T *x, int64_t n, V largest) {
+    V total = {0};
+    for (int64_t k = 0; k < n;) {
+        V sum = {0};
+        for (const int64_t end = FD(least)(k + BLOCK, n); k < end; k += VL)
+            sum += FD(vload_or)(x + k, n - k, largest) - largest;
+        total += sum;
+    }
+    return vsum_lanes(total);
+}
+
 /* y[k] = a[k] * scale for k < n; y may be a. */
 FD_INLINE void FD(scale_row)(T *y, const T *a, int64_t n, V scale) {
     for (int64_t k = 0; k < n; k += VL) vstore_upto(y + k, vload_upto(a + k, n - k) * scale, n - k);
@@ -194,6 +206,7 @@ typedef struct {
     const T *in;     /* logits forward, probs backward */
     const int64_t *labels;
     const T *target, *scale;
+    T smoothing; /* the part of a label that goes to all classes alike */
     int64_t rows, n, share; /* share: rows a task */
 } FD(xent);
 
@@ -204,12 +217,18 @@ static void FD(xent_task)(void *arg, int64_t task, void *scratch) {
     for (int64_t row = task * s->share; row < end; row++) {
         const T *x = s->in + row * n, *t = s->target + row * n;
         T *probs = s->out + row * n;
+        if (s->labels != NULL && s->labels[row] < 0) {
+            memset(probs, 0, (size_t)n * sizeof(T));
+            s->losses[row] = 0;
+            continue;
+        }
         V largest, total = FD(exp_row)(&largest, probs, x, n);
         FD(scale_row)(probs, probs, n, VC(1) / total);
         V loss = FD(vlog)(total);
-        if (s->labels != NULL)
-            loss -= vset1(x[s->labels[row]]) - largest;
-        else
+        if (s->labels != NULL) {
+            loss -= (vset1(x[s->labels[row]]) - largest) * (VC(1) - vset1(s->smoothing));
+            if (s->smoothing != 0) loss -= FD(sum_below)(x, n, largest) * vset1(s->smoothing / (T)n);
+        } else
             loss = loss * FD(sum_row)(t, NULL, n, largest) - FD(sum_row)(t, x, n, largest);
         s->losses[row] = loss[0];
     }
@@ -223,10 +242,16 @@ static void FD(xent_bwd_task)(void *arg, int64_t task, void *scratch) {
         const T *probs = s->in + row * n, *t = s->target + row * n;
         T *dx = s->out + row * n;
         const V scale = vset1(s->scale[row]);
+        if (s->labels != NULL && s->labels[row] < 0) {
+            memset(dx, 0, (size_t)n * sizeof(T));
+            continue;
+        }
         if (s->labels != NULL) {
-            FD(scale_row)(dx, probs, n, scale);
+            const T even = s->smoothing / (T)n;
+            for (int64_t k = 0; k < n; k += VL)
+                vstore_upto(dx + k, (vload_upto(probs + k, n - k) - vset1(even)) * scale, n - k);
             const int64_t label = s->labels[row];
-            dx[label] = (probs[label] - 1) * s->scale[row];
+            dx[label] = (probs[label] - even - (1 - s->smoothing)) * s->scale[row];
             continue;
         }
         const V total = FD(sum_row)(t, NULL, n, scale);
@@ -242,29 +267,30 @@ static int FD(xent_run)(fd_task task, FD(xent) s, int work, int threads) {
     return fd_parallel(task, &s, FD(pieces)(s.rows, s.share), 0, fd_threads_for(s.rows * s.n / VL * work, threads));
 }
 
-/* computes  probs = softmax of each row of logits; losses[r] = -log probs[r, labels[r]],
- *           or the sum over k of target[r, k] * -log probs[r, k], from the logits
+/* computes  probs = softmax of each row of logits; losses[r] = the sum over k of target[r, k] * -log probs[r, k],
+ *           from the logits, where a label stands for smoothing / n in every column and 1 - smoothing more in its
+ *           own; of a label below 0 all is 0
  * shapes    losses (rows,), probs, logits, target (rows, n), labels (rows,) of int64
  * layout    row-major
  * touches   exactly those elements
  * order     exp_row and sum_row
  * source    Blanchard, Higham and Higham 2021, Accurately computing the log-sum-exp and softmax functions */
 static int FD(fd_softmax_xent_fwd)(void *losses, void *probs, const void *logits, const int64_t *labels,
-                                   const void *target, int64_t rows, int64_t n, int threads) {
-    const FD(xent) s = {losses, probs, logits, labels, target, NULL, rows, n, 1};
+                                   const void *target, double smoothing, int64_t rows, int64_t n, int threads) {
+    const FD(xent) s = {losses, probs, logits, labels, target, NULL, (T)smoothing, rows, n, 1};
     return FD(xent_run)(FD(xent_task), s, EXP_WORK, threads);
 }
 
-/* computes  dlogits[r, k] = scale[r] * (probs[r, k] - (k == labels[r])),
- *           or scale[r] * (probs[r, k] * (sum over j of target[r, j]) - target[r, k])
+/* computes  dlogits[r, k] = scale[r] * (probs[r, k] * (sum over j of target[r, j]) - target[r, k]), where a label
+ *           stands for what it does forward
  * shapes    dlogits, probs, target (rows, n), labels (rows,) of int64, scale (rows,)
  * layout    row-major
  * touches   exactly those elements
  * order     sum_row
  * source    none */
 static int FD(fd_softmax_xent_bwd)(void *dlogits, const void *probs, const int64_t *labels, const void *target,
-                                   const void *scale, int64_t rows, int64_t n, int threads) {
-    const FD(xent) s = {NULL, dlogits, probs, labels, target, scale, rows, n, 1};
+                                   const void *scale, double smoothing, int64_t rows, int64_t n, int threads) {
+    const FD(xent) s = {NULL, dlogits, probs, labels, target, scale, (T)smoothing, rows, n, 1};
     return FD(xent_run)(FD(xent_bwd_task), s, COPY_WORK, threads);
 }
 
@@ -278,11 +304,15 @@ FD_INLINE V FD(vclip)(V x, double low, double high) { return vmin(VC(high), vmax
 /* The loss `kind` of prediction p against target t; param is huber's delta. */
 FD_INLINE V FD(vloss)(V p, V t, int kind, V param) {
     V error = p - t, size = FD(vabs)(error), margin = VC(1) - t * p, inside;
+    const V missed = (V)((I)margin & ~(I)(margin <= VC(0)));
     switch (kind) {
     case FD_SQUARED: return error * error;
     case FD_ABSOLUTE: return size;
     case FD_HUBER: return vselect((I)(size > param), param * (size - VC(0.5) * param), VC(0.5) * error * error);
-    case FD_HINGE: return (V)((I)margin & ~(I)(margin <= VC(0)));
+    case FD_HINGE: return missed;
+    case FD_SQUARED_HINGE: return missed * missed;
+    case FD_LOG_COSH: return size + FD(vsoftplus)(VC(-2) * size) - VC(0.6931471805599453);
+    case FD_POISSON: return p - t * FD(vlog)(p + VC(CLIP));
     case FD_BINARY_CROSS_ENTROPY:
         inside = FD(vclip)(p, CLIP, 1 - CLIP);
         return -(t * FD(vlog)(inside) + (VC(1) - t) * FD(vlog1p)(-inside));
@@ -293,12 +323,15 @@ FD_INLINE V FD(vloss)(V p, V t, int kind, V param) {
 
 /* d loss / d p; 0 at the corner of an absolute value and outside the range of a clip. */
 FD_INLINE V FD(vloss_bwd)(V p, V t, int kind, V param) {
-    V error = p - t;
+    V error = p - t, margin = VC(1) - t * p;
     switch (kind) {
     case FD_SQUARED: return VC(2) * error;
     case FD_ABSOLUTE: return vselect((I)(error > VC(0)), VC(1), vselect((I)(error < VC(0)), VC(-1), error));
     case FD_HUBER: return vmin(param, vmax(-param, error));
-    case FD_HINGE: return (V)((I)(-t) & ~(I)(VC(1) - t * p <= VC(0)));
+    case FD_HINGE: return (V)((I)(-t) & ~(I)(margin <= VC(0)));
+    case FD_SQUARED_HINGE: return (V)((I)(VC(-2) * t * margin) & ~(I)(margin <= VC(0)));
+    case FD_LOG_COSH: return FD(vtanh)(error);
+    case FD_POISSON: return VC(1) - t / (p + VC(CLIP));
     case FD_BINARY_CROSS_ENTROPY:
         return (V)((I)(error / (p * (VC(1) - p))) & ~((I)(p < VC(CLIP)) | (I)(p > VC(1 - CLIP))));
     case FD_BINARY_CROSS_ENTROPY_LOGITS: return FD(vsigmoid)(p) - t;
@@ -315,6 +348,9 @@ FD_INLINE V FD(vloss_bwd)(V p, V t, int kind, V param) {
     case FD_HINGE: row(FD_HINGE); break;                                             \
     case FD_BINARY_CROSS_ENTROPY: row(FD_BINARY_CROSS_ENTROPY); break;               \
     case FD_BINARY_CROSS_ENTROPY_LOGITS: row(FD_BINARY_CROSS_ENTROPY_LOGITS); break; \
+    case FD_LOG_COSH: row(FD_LOG_COSH); break; \
+    case FD_SQUARED_HINGE: row(FD_SQUARED_HINGE); break; \
+    case FD_POISSON: row(FD_POISSON); break; \
     default: row(FD_KL_DIVERGENCE);                                                  \
     }
 

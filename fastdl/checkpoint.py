@@ -168,7 +168,7 @@ def _known_classes() -> dict[str, Any]:
 
     kinds = (initializers, losses, metrics, optimizers, regularizers, constraints, schedules)
     classes = [Model, Sequential, *(cls for kind in kinds for cls in kind.NAMES.values())]
-    classes += [losses.FunctionLoss, metrics.FunctionMetric]
+    classes += [losses.FunctionLoss, losses.Masked, metrics.FunctionMetric]
     classes += [cls for cls in vars(layers).values() if isinstance(cls, type) and issubclass(cls, Layer)]
     return {configurable.file_name(cls): cls for cls in classes}
 

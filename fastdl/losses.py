@@ -7,6 +7,7 @@ their sum).
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,8 @@ from . import checks, functional
 from .configurable import Configurable, lookup, snake_case
 from .layers.base import Array
 from .layers.operation import Operation
+from .targets import aligned, class_numbers, floats
+from .targets import weights as weights_like
 
 Back = Callable[[], Array]
 
@@ -80,7 +83,7 @@ class _Elementwise(Loss):
             value, ctx = self.operation.forward(y_pred, target, **arguments)
             return float(value) * scale, lambda: self.operation.backward(scale, ctx)
         losses, ctx = self.operation.forward(y_pred, target, reduction="none", **arguments)
-        weights = _weights(self.name, sample_weight, losses) * (scale / losses.size)
+        weights = weights_like(self.name, sample_weight, losses) * (scale / losses.size)
         return float((losses * weights).sum()), lambda: self.operation.backward(weights, ctx)
 
 
@@ -122,6 +125,24 @@ class Hinge(_Elementwise):
         return 2 * y_true - 1 if np.isin(y_true, (0, 1)).all() else y_true
 
 
+class SquaredHinge(Hinge):
+    """max(0, 1 - y_true y_pred)², with targets as for `Hinge`."""
+
+    operation = Operation.named("squared_hinge")
+
+
+class LogCosh(_Elementwise):
+    """log(cosh(y_pred - y_true)): half the squared error near 0, the absolute one far from it."""
+
+    operation = Operation.named("log_cosh")
+
+
+class Poisson(_Elementwise):
+    """y_pred - y_true log(y_pred), for counts and their means."""
+
+    operation = Operation.named("poisson")
+
+
 class KLDivergence(_Elementwise):
     """Σ y_true log(y_true / y_pred) over the last axis."""
 
@@ -160,6 +181,8 @@ class BinaryCrossentropy(_Elementwise):
 class _Categorical(Loss):
     """Base of the cross entropies of one class out of several, along the last axis."""
 
+    ignore_class: int | None = None
+
     def __init__(self, from_logits: bool = False) -> None:
         self.from_logits = bool(from_logits)
         self.contains = "linear" if from_logits else "softmax"
@@ -179,14 +202,13 @@ class _Categorical(Loss):
         back_to_scores = None
         if not (logits or self.from_logits):
             scores, back_to_scores = _logarithm(scores)
-        if sample_weight is None:
-            value, ctx = functional.softmax_cross_entropy_forward(scores, target)
-            weights: Any = 1.0
-        else:
-            losses, ctx = functional.softmax_cross_entropy_forward(scores, target, reduction="none")
+        losses, ctx = functional.softmax_cross_entropy_forward(
+            scores, target, ignore_index=self.ignore_class, reduction="none"
+        )
+        weights = np.full(losses.shape, 1 / max(ctx.counted, 1), losses.dtype)
+        if sample_weight is not None:
             shaped = losses.reshape(y_pred.shape[:-1])
-            weights = (_weights(self.name, sample_weight, shaped) / losses.size).reshape(-1)
-            value = (losses * weights).sum()
+            weights *= weights_like(self.name, sample_weight, shaped).reshape(-1)
 
         def back() -> Array:
             dscores = functional.softmax_cross_entropy_backward(weights, ctx)
@@ -194,7 +216,7 @@ class _Categorical(Loss):
                 dscores = back_to_scores(dscores)
             return dscores.reshape(y_pred.shape)
 
-        return float(value), back
+        return float((losses * weights).sum(dtype=np.float64)), back
 
 
 def _logarithm(probabilities: Array) -> tuple[Array, Callable[[Array], Array]]:
@@ -229,7 +251,7 @@ class CategoricalCrossentropy(_Categorical):
                 f"{self.name}: y_true must be one-hot, of shape {y_pred.shape}; got {y_true.shape}"
                 " (class numbers go with sparse_categorical_crossentropy)"
             )
-        target = _floats(self.name, y_true, y_pred.dtype).reshape(-1, y_pred.shape[-1])
+        target = floats(self.name, y_true, y_pred.dtype).reshape(-1, y_pred.shape[-1])
         smoothing = self.label_smoothing
         return target * (1 - smoothing) + smoothing / target.shape[1] if smoothing else target
 
@@ -241,10 +263,94 @@ class SparseCategoricalCrossentropy(_Categorical):
     ----------
     from_logits : bool
         Whether y_pred is the input of a softmax and not a distribution.
+    ignore_class : int, optional
+        A class number, such as that of padding, whose rows count for nothing; the mean is over the others.
     """
+
+    def __init__(self, from_logits: bool = False, ignore_class: int | None = None) -> None:
+        super().__init__(from_logits)
+        self.ignore_class = ignore_class
 
     def rows(self, y_true: Any, y_pred: Array) -> Array:
         return class_numbers(self.name, y_true, y_pred)
+
+
+class CosineSimilarity(Loss):
+    """-Σ y_true y_pred over an axis, of vectors scaled to length 1: -1 where they have the same direction.
+
+    Parameters
+    ----------
+    axis : int
+        Along which the vectors lie.
+    """
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+    def vjp(
+        self, y_true: Any, y_pred: Array, sample_weight: Any = None, *, logits: bool = False
+    ) -> tuple[float, Back]:
+        true, _ = self._directions(aligned(self.name, y_true, y_pred))
+        predicted, length = self._directions(y_pred)
+        cosine = (true * predicted).sum(axis=self.axis, keepdims=True)
+        losses = -cosine.squeeze(self.axis)
+        weights = np.full(losses.shape, 1 / losses.size, losses.dtype)
+        if sample_weight is not None:
+            weights *= weights_like(self.name, sample_weight, losses)
+        share = np.expand_dims(weights, self.axis)
+        return float((losses * weights).sum()), lambda: share * (cosine * predicted - true) / length
+
+    def _directions(self, vectors: Array) -> tuple[Array, Array]:
+        """Return vectors scaled to length 1, and their lengths, which as in Keras are 1e-6 at least."""
+        squares = np.square(vectors).sum(axis=self.axis, keepdims=True)
+        length = np.sqrt(np.maximum(squares, 1e-12))
+        return vectors / length, length
+
+
+class Masked(Loss):
+    """Another loss, element by element, over the targets that are known.
+
+    Missing ones count for nothing, and the mean is over the others: of a matrix of ratings that most people
+    have not given, for example.
+
+    Parameters
+    ----------
+    loss : str or Loss
+        One that is a mean over elements, such as "mse".
+    missing : float
+        What stands where a target is missing; NaN by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.losses import Masked
+    >>> ratings = np.array([[5.0, 0.0, 0.0], [0.0, 3.0, 0.0]])
+    >>> Masked("mse", missing=0.0)(ratings, np.full((2, 3), 4.0))
+    1.0
+    """
+
+    def __init__(self, loss: str | Loss = "mse", missing: float = math.nan) -> None:
+        self.loss = get(loss)
+        self.missing = checks.real("Masked", "missing", missing)
+        if not isinstance(self.loss, _Elementwise) or self.loss.summed_rows:
+            raise ValueError(
+                f"Masked: loss must be a mean over elements, such as 'mse'; got {self.loss.name}"
+            )
+        self.contains = self.loss.contains
+
+    def vjp(
+        self, y_true: Any, y_pred: Array, sample_weight: Any = None, *, logits: bool = False
+    ) -> tuple[float, Back]:
+        assert isinstance(self.loss, _Elementwise)
+        y_true = aligned(self.name, y_true, y_pred)
+        known = ~np.isnan(y_true) if math.isnan(self.missing) else y_true != self.missing
+        if not known.any():
+            return 0.0, lambda: np.zeros_like(y_pred)
+        target = self.loss.prepared(np.where(known, y_true, 0))
+        mask = known if sample_weight is None else known * weights_like(self.name, sample_weight, y_pred)
+        forward, backward = self.loss.operation.forward, self.loss.operation.backward
+        value, ctx = forward(y_pred, target, mask=mask, **self.loss.arguments(logits))
+        return float(value), lambda: backward(1.0, ctx)
 
 
 class FunctionLoss(Loss):
@@ -281,55 +387,22 @@ class FunctionLoss(Loss):
         return float(value), lambda: gradient
 
 
-def class_numbers(op: str, y_true: Any, y_pred: Array) -> Array:
-    """Return class numbers, one for each row of y_pred (N, ..., classes), as one int64 axis."""
-    labels = np.asarray(y_true)
-    if labels.shape not in (y_pred.shape[:-1], (*y_pred.shape[:-1], 1)):
-        raise ValueError(
-            f"{op}: y_true must be class numbers of shape {y_pred.shape[:-1]} (y_pred is {y_pred.shape});"
-            f" got shape {labels.shape}"
-        )
-    whole = labels.dtype.kind in "iub" or labels.dtype.kind == "f" and (labels == np.floor(labels)).all()
-    if not whole:
-        raise TypeError(f"{op}: y_true must be class numbers; got {labels.dtype.name} that are not whole")
-    return labels.reshape(-1).astype(np.int64)
-
-
-def _floats(op: str, y_true: Array, dtype: np.dtype[Any]) -> Array:
-    if y_true.dtype.kind not in "fiub":
-        raise TypeError(f"{op}: y_true must hold numbers; got {y_true.dtype}")
-    return y_true.astype(dtype, copy=False)
-
-
-def aligned(op: str, y_true: Any, y_pred: Array) -> Array:
-    """Return the targets in y_pred's dtype and shape; a last axis of size 1 may be missing in either."""
-    y_true = np.asarray(y_true)
-    if y_true.shape != y_pred.shape:
-        if (*y_true.shape, 1) != y_pred.shape and y_true.shape != (*y_pred.shape, 1):
-            raise ValueError(f"{op}: y_true must have y_pred's shape {y_pred.shape}; got {y_true.shape}")
-        y_true = y_true.reshape(y_pred.shape)
-    return _floats(op, y_true, y_pred.dtype)
-
-
-def _weights(op: str, sample_weight: Any, losses: Array) -> Array:
-    """Return the weights of samples, repeated to the shape of their losses."""
-    weights = np.asarray(sample_weight, losses.dtype)
-    if weights.shape != losses.shape[:1]:
-        raise ValueError(f"{op}: sample_weight must have shape {losses.shape[:1]}; got {weights.shape}")
-    return np.broadcast_to(weights.reshape(-1, *(1,) * (losses.ndim - 1)), losses.shape)
-
-
 NAMES: dict[str, type[Loss]] = {
     "binary_crossentropy": BinaryCrossentropy,
     "categorical_crossentropy": CategoricalCrossentropy,
+    "cosine_similarity": CosineSimilarity,
     "hinge": Hinge,
     "huber": Huber,
     "kl_divergence": KLDivergence,
     "kld": KLDivergence,
+    "log_cosh": LogCosh,
+    "logcosh": LogCosh,
     "mae": MeanAbsoluteError,
     "mean_absolute_error": MeanAbsoluteError,
     "mean_squared_error": MeanSquaredError,
     "mse": MeanSquaredError,
+    "poisson": Poisson,
+    "squared_hinge": SquaredHinge,
     "sparse_categorical_crossentropy": SparseCategoricalCrossentropy,
 }
 

@@ -47,6 +47,9 @@ LOSSES = (
     "binary_cross_entropy",
     "binary_cross_entropy_logits",
     "kl_divergence",
+    "log_cosh",
+    "squared_hinge",
+    "poisson",
 )
 
 UPDATES = ("sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_cases import wave
+from keras_cases import loss_arrays, wave
 
 RECORDED = Path(__file__).parent / "data" / "keras_training.npz"
 
@@ -58,6 +58,18 @@ CONSTRAINTS: list[tuple[str, dict[str, Any]]] = [
     ("NonNeg", {}),
     ("UnitNorm", {}),
     ("MinMaxNorm", {"min_value": 0.9, "max_value": 1.2, "rate": 0.5, "axis": [0, 1]}),
+]
+
+LOSSES: list[tuple[str, dict[str, Any], str, str]] = [
+    ("LogCosh", {}, "one_hot", "logits"),
+    ("SquaredHinge", {}, "one_hot", "logits"),
+    ("SquaredHinge", {}, "signs", "logits"),
+    ("Poisson", {}, "one_hot", "probabilities"),
+    ("CosineSimilarity", {}, "one_hot", "logits"),
+    ("CosineSimilarity", {"axis": 0}, "one_hot", "logits"),
+    ("SparseCategoricalCrossentropy", {"ignore_class": 3}, "classes", "probabilities"),
+    ("SparseCategoricalCrossentropy", {"ignore_class": 0, "from_logits": True}, "classes", "logits"),
+    ("CategoricalCrossentropy", {"label_smoothing": 0.2}, "one_hot", "probabilities"),
 ]
 
 # What a watched number is, epoch by epoch.
@@ -115,6 +127,12 @@ def record() -> None:
         answers[f"plateau_{index}"] = np.array(_rates(keras, arguments))
     for index, arguments in enumerate(STOPS):
         answers[f"stop_{index}"] = np.array(_last_epoch(keras, arguments))
+    arrays = loss_arrays()
+    for index, (name, arguments, target, prediction) in enumerate(LOSSES):
+        loss = getattr(keras.losses, name)(**arguments)
+        weights_of = arrays["weights"][: 4 if arguments.get("axis") == 0 else 6]
+        plain, weighted = (loss(arrays[target], arrays[prediction], w) for w in (None, weights_of))
+        answers[f"loss_{index}"] = np.array([float(plain), float(weighted)])
     answers["penalized"] = _penalized(keras)
     np.savez_compressed(RECORDED, **answers)
 

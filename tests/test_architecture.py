@@ -30,7 +30,7 @@ ORDER = (
     ("layers",),
     (
         *("batches", "callbacks", "checkpoint", "clipping", "epochs", "feed", "losses", "metrics"),
-        *("models", "objective", "optimizers", "stepping", "summary", "training"),
+        *("models", "objective", "optimizers", "stepping", "summary", "targets", "training"),
     ),
     ("datasets", "gradcheck", "plots"),
     ("__init__", "__main__", "demo"),

@@ -29,6 +29,9 @@ ELEMENTWISE = (
     "hinge",
     "binary_cross_entropy",
     "kl_divergence",
+    "log_cosh",
+    "squared_hinge",
+    "poisson",
 )
 
 
@@ -40,6 +43,9 @@ def shaped_refusals(name: str) -> list[Any]:
         (ValueError, "reduction must be one of.*'avg'", lambda: loss(x, x, reduction="avg")),
         (TypeError, "x must hold float", lambda: loss(x.astype(int), x)),
         (TypeError, "target must hold float", lambda: loss(x, x.astype(int))),
+        (TypeError, "mask must hold booleans or floats; got int64", lambda: loss(x, x, mask=[1, 0, 1])),
+        (ValueError, r"mask must fit x's shape, \(2, 3\); got \(2,\)", lambda: loss(x, x, mask=[True] * 2)),
+        (ValueError, "mask must hold weights of 0 or more; got -1", lambda: loss(x, x, mask=-x - 0.5)),
     ]
 
 
@@ -73,6 +79,9 @@ class TestElementwise(Matrix):
         row("binary_cross_entropy", positive, positive),
         row("binary_cross_entropy", normal, positive, from_logits=True),
         row("kl_divergence", positive, positive),
+        row("log_cosh", normal, normal),
+        row("squared_hinge", normal, sign, trusted=False),
+        row("poisson", positive, positive),
     ]
 
 
@@ -83,6 +92,13 @@ def labels(rng: np.random.Generator, shapes: tuple[Any, ...]) -> dict[str, Any]:
 def distribution(rng: np.random.Generator, shapes: tuple[Any, ...]) -> dict[str, Any]:
     """Not quite normalised, as label smoothing and rounding leave it."""
     return {"target": positive(rng, shapes[0]).astype(np.float16).astype(np.float64)}
+
+
+def gaps(rng: np.random.Generator, shapes: tuple[Any, ...]) -> dict[str, Any]:
+    """Labels, some of which are none."""
+    drawn = labels(rng, shapes)["target"]
+    drawn.reshape(-1)[::3] = -100
+    return {"target": drawn}
 
 
 class TestCrossEntropy(Matrix):
@@ -117,6 +133,21 @@ class TestCrossEntropy(Matrix):
                         lambda: F.softmax_cross_entropy(np.ones((2, 4)), np.array([-1, 0])),
                     ),
                     (
+                        ValueError,
+                        r"label 4 at \(1,\)",
+                        lambda: F.softmax_cross_entropy(np.ones((2, 4)), np.array([9, 4]), ignore_index=9),
+                    ),
+                    (
+                        ValueError,
+                        "label_smoothing must be at most 1",
+                        lambda: F.softmax_cross_entropy(np.ones((1, 4)), np.array([0]), label_smoothing=1.5),
+                    ),
+                    (
+                        ValueError,
+                        "ignore_index goes with labels",
+                        lambda: F.softmax_cross_entropy(np.ones((2, 4)), np.ones((2, 4)), ignore_index=0),
+                    ),
+                    (
                         TypeError,
                         "target must hold integers",
                         lambda: F.softmax_cross_entropy(np.ones((2, 4)), np.ones(2)),
@@ -143,6 +174,34 @@ class TestCrossEntropy(Matrix):
                 [(ValueError, "target", lambda: F.softmax_cross_entropy(np.ones((2, 4)), np.ones((2, 3))))],
             ),
         )
+    ]
+
+
+HOW_MUCH_COUNTS: tuple[dict[str, Any], ...] = (
+    {"label_smoothing": 0.25},
+    {"ignore_index": -100},
+    {"ignore_index": -100, "label_smoothing": 0.5},
+)
+
+
+class TestLabelsThatCountInPart(Matrix):
+    operations = [
+        Operation(
+            "softmax_cross_entropy",
+            [
+                case((3, 4), **options),
+                case((2, 5), reduction="sum", **options),
+                case((2, 3, 4), reduction="none", **options),
+                *(case((3, n), reduction="none", **options) for n in TAILS[1:]),
+            ],
+            kind="curve",
+            terms=ROUNDINGS + max(TAILS),
+            given=gaps if "ignore_index" in options else labels,
+            batched=(),
+            trusted=False,
+            large=[case((64, 1001), reduction="none", **options)],
+        )
+        for options in HOW_MUCH_COUNTS
     ]
 
 

@@ -69,10 +69,10 @@ cdef extern from "fastdl.h" nogil:
         int (*dropout_fwd)(void *, uint8_t *, const void *, const float *, int64_t, double,
                         int) noexcept nogil
         int (*dropout_bwd)(void *, const void *, const uint8_t *, int64_t, double, int) noexcept nogil
-        int (*softmax_xent_fwd)(void *, void *, const void *, const int64_t *, const void *, int64_t,
+        int (*softmax_xent_fwd)(void *, void *, const void *, const int64_t *, const void *, double, int64_t,
                         int64_t, int) noexcept nogil
-        int (*softmax_xent_bwd)(void *, const void *, const int64_t *, const void *, const void *, int64_t,
-                        int64_t, int) noexcept nogil
+        int (*softmax_xent_bwd)(void *, const void *, const int64_t *, const void *, const void *, double,
+                        int64_t, int64_t, int) noexcept nogil
         int (*loss_fwd)(void *, const void *, const void *, int64_t, int, double, int) noexcept nogil
         int (*loss_bwd)(void *, const void *, const void *, int64_t, int, double, int) noexcept nogil
         int (*norm_stats)(void *, void *, const void *, const fd_norm *, int) noexcept nogil

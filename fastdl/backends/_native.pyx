@@ -443,14 +443,14 @@ def softmax_xent_fwd(
     logits,  # IN
     labels,  # IN or None: int64
     target,  # IN or None
-    int64_t rows, int64_t n, int threads,
+    double smoothing, int64_t rows, int64_t n, int threads,
 ):
     cdef Kernels kernels = kernels_of(losses)
     cdef Out losses_out = output(losses), probs_out = output(probs)
     cdef In logits_in = input(logits), labels_in = input(labels), target_in = input(target)
     with nogil:
         finish(kernels.softmax_xent_fwd(
-            losses_out, probs_out, logits_in, <const int64_t *> labels_in, target_in, rows, n, threads
+            losses_out, probs_out, logits_in, <const int64_t *> labels_in, target_in, smoothing, rows, n, threads
         ))
 
 
@@ -460,7 +460,7 @@ def softmax_xent_bwd(
     labels,   # IN or None: int64
     target,   # IN or None
     scale,    # IN
-    int64_t rows, int64_t n, int threads,
+    double smoothing, int64_t rows, int64_t n, int threads,
 ):
     cdef Kernels kernels = kernels_of(dlogits)
     cdef Out dlogits_out = output(dlogits)
@@ -468,7 +468,7 @@ def softmax_xent_bwd(
     cdef In labels_in = input(labels), target_in = input(target)
     with nogil:
         finish(kernels.softmax_xent_bwd(
-            dlogits_out, probs_in, <const int64_t *> labels_in, target_in, scale_in, rows, n, threads
+            dlogits_out, probs_in, <const int64_t *> labels_in, target_in, scale_in, smoothing, rows, n, threads
         ))
 
 

@@ -209,18 +209,26 @@ def dropout_bwd(dy: np.ndarray, mask: np.ndarray, rate: float) -> np.ndarray:
     return dx
 
 
-def softmax_xent_fwd(logits: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def softmax_xent_fwd(
+    logits: np.ndarray, target: np.ndarray, smoothing: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     rows, n = logits.shape
     losses = np.empty(rows, logits.dtype)
     probs = np.empty(logits.shape, logits.dtype)
-    _native.softmax_xent_fwd(losses, probs, logits, *_labels_or_target(target), rows, n, current().threads)
+    _native.softmax_xent_fwd(
+        losses, probs, logits, *_labels_or_target(target), smoothing, rows, n, current().threads
+    )
     return losses, probs
 
 
-def softmax_xent_bwd(probs: np.ndarray, target: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def softmax_xent_bwd(
+    probs: np.ndarray, target: np.ndarray, scale: np.ndarray, smoothing: float = 0.0
+) -> np.ndarray:
     rows, n = probs.shape
     dlogits = np.empty(probs.shape, probs.dtype)
-    _native.softmax_xent_bwd(dlogits, probs, *_labels_or_target(target), scale, rows, n, current().threads)
+    _native.softmax_xent_bwd(
+        dlogits, probs, *_labels_or_target(target), scale, smoothing, rows, n, current().threads
+    )
     return dlogits
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..backends import Ops
-from ..checks import Shape, one_of, same_shape
+from ..checks import MAX_ARGUMENT, Shape, integer, number, one_of, same_shape
 from ..shapes import REDUCTIONS
 from ._arrays import Array, as_array, canonical, check_ctx, engine, floats, one_float, restored
-from .loss import reduced, weights
+from ._losses import reduced, weights
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -35,9 +35,18 @@ class CrossEntropyContext:
     x_shape: Shape
     probs: Array
     target: Array
+    smoothing: float
+    counted: int
 
 
-def softmax_cross_entropy(x: ArrayLike, target: ArrayLike, *, reduction: str = "mean") -> Array:
+def softmax_cross_entropy(
+    x: ArrayLike,
+    target: ArrayLike,
+    *,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Array:
     """Return -Σ t·log softmax(x), the sum over the classes; -log softmax(x)[t] for a label t.
 
     Parameters
@@ -46,19 +55,30 @@ def softmax_cross_entropy(x: ArrayLike, target: ArrayLike, *, reduction: str = "
         One score a class, any numbers ("logits").
     target : (...) array of integers, or (..., K) array
         Labels from 0 to K - 1, or a distribution over the classes a row, such as one-hot.
+    ignore_index : int, optional
+        A label, of whatever size, whose rows count for nothing: their loss and gradient are 0, and the mean
+        is over the others.
+    label_smoothing : float
+        In [0, 1]: the part of each target that is shared out evenly among all classes.
     reduction : "mean", "sum" or "none"
         Over the rows.
 
     Returns
     -------
     scalar, or (...) array with ``reduction="none"``
+        The mean of no rows is NaN.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit, a label is no class, or there is no such reduction.
+        If the shapes do not fit, a label is no class, there is no such reduction, or `ignore_index` is given
+        and the target is not of labels.
     TypeError
         If x does not hold floats, or labels are not integers.
+
+    References
+    ----------
+    Szegedy and others, "Rethinking the Inception Architecture for Computer Vision", 2016, for the smoothing.
 
     Examples
     --------
@@ -68,37 +88,51 @@ def softmax_cross_entropy(x: ArrayLike, target: ArrayLike, *, reduction: str = "
     >>> F.softmax_cross_entropy(x, np.array([0, 1]), reduction="none").round(4)
     array([6.931e-01, 1.000e+03])
     """
-    return softmax_cross_entropy_forward(x, target, reduction=reduction)[0]
+    return softmax_cross_entropy_forward(
+        x, target, ignore_index=ignore_index, label_smoothing=label_smoothing, reduction=reduction
+    )[0]
 
 
 def softmax_cross_entropy_forward(
-    x: ArrayLike, target: ArrayLike, *, reduction: str = "mean"
+    x: ArrayLike,
+    target: ArrayLike,
+    *,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
 ) -> tuple[Array, CrossEntropyContext]:
     """Return what `softmax_cross_entropy` returns, and the ctx of `softmax_cross_entropy_backward`."""
     op = "softmax_cross_entropy"
     one_of(op, "reduction", reduction, REDUCTIONS)
-    x, target, dtype = _checked(op, x, target)
-    classes = x.shape[-1]
-    rows = math.prod(x.shape[:-1])
+    smoothing = number(op, "label_smoothing", label_smoothing)
+    if smoothing > 1:
+        raise ValueError(f"{op}: label_smoothing must be at most 1; got {label_smoothing!r}")
+    scores, t, dtype = _checked(op, x, target, ignore_index)
+    *leading, classes = scores.shape
+    rows = counted = math.prod(leading)
+    if t.ndim == scores.ndim and smoothing:
+        t, smoothing = t * (1 - smoothing) + smoothing / classes, 0.0
+    elif ignore_index is not None:
+        counted = int(np.count_nonzero(t >= 0))
+    t = t.reshape((rows,) if t.ndim < scores.ndim else (rows, classes))
     ops = engine()
-    target = target.reshape((rows,) if target.ndim < x.ndim else (rows, classes))
-    losses, probs = ops.softmax_xent_fwd(x.reshape(rows, classes), target)
-    loss = reduced(losses.reshape(x.shape[:-1]), reduction, dtype)
-    return loss, CrossEntropyContext(op, ops, dtype, reduction, x.shape, probs, target)
+    losses, probs = ops.softmax_xent_fwd(scores.reshape(rows, classes), t, smoothing)
+    loss = reduced(losses.reshape(leading), reduction, dtype, counted)
+    return loss, CrossEntropyContext(op, ops, dtype, reduction, scores.shape, probs, t, smoothing, counted)
 
 
 def softmax_cross_entropy_backward(dloss: ArrayLike, ctx: CrossEntropyContext) -> Array:
-    """Return dx = softmax(x) - t, times dloss; a label stands for its one-hot row."""
+    """Return dx = softmax(x) - t, times dloss; a label stands for its one-hot row, or the smoothed one."""
     check_ctx("softmax_cross_entropy", ctx)
     leading = ctx.x_shape[:-1]
-    share = weights("softmax_cross_entropy", dloss, ctx.reduction, leading, ctx.probs.dtype)
+    share = weights("softmax_cross_entropy", dloss, ctx.reduction, leading, ctx.probs.dtype, ctx.counted)
     scale = np.empty(leading, ctx.probs.dtype)
     scale[...] = share
-    dx = ctx.ops.softmax_xent_bwd(ctx.probs, ctx.target, scale.reshape(-1))
+    dx = ctx.ops.softmax_xent_bwd(ctx.probs, ctx.target, scale.reshape(-1), ctx.smoothing)
     return restored(dx.reshape(ctx.x_shape), ctx.dtype)
 
 
-def _checked(op: str, x: Any, target: Any) -> tuple[Array, Array, np.dtype[Any]]:
+def _checked(op: str, x: Any, target: Any, ignored: int | None) -> tuple[Array, Array, np.dtype[Any]]:
     """Return x and the target, canonical, and the dtype of the loss."""
     x, target = as_array(op, "x", x), as_array(op, "target", target)
     if not x.ndim or not x.shape[-1]:
@@ -106,7 +140,9 @@ def _checked(op: str, x: Any, target: Any) -> tuple[Array, Array, np.dtype[Any]]
     if target.ndim == x.ndim - 1:
         same_shape(op, "target", target.shape, x.shape[:-1], "x without its classes")
         x, dtype = one_float(op, x)
-        return x, _labels(op, target, x.shape[-1]), dtype
+        return x, _labels(op, target, x.shape[-1], ignored), dtype
+    if ignored is not None:
+        raise ValueError(f"{op}: ignore_index goes with labels; target is a distribution, {target.shape}")
     same_shape(op, "target", target.shape, x.shape, "x, or x without its classes")
     if target.dtype.kind in "iub":  # one-hot
         x, dtype = one_float(op, x)
@@ -117,14 +153,24 @@ def _checked(op: str, x: Any, target: Any) -> tuple[Array, Array, np.dtype[Any]]
     return x, target, dtype
 
 
-def _labels(op: str, target: Array, classes: int) -> Array:
+def _labels(op: str, target: Array, classes: int, ignored: int | None) -> Array:
+    """Return the labels, a copy as int64, with -1 for the one that is ignored.
+
+    What was checked must be what a kernel reads: a label that is no class would be an address outside x.
+    """
     if target.dtype.kind not in "iu":
         raise TypeError(f"{op}: target must hold integers when it is one label a row; got {target.dtype}")
-    if target.size and (target.min() < 0 or target.max() >= classes):
-        outside = (target < 0) | (target >= classes)
+    if ignored is None:
+        labels = np.array(target, np.int64, order="C")
+        outside = labels.view(np.uint64) >= classes  # unsigned, what is below 0 is beyond all classes
+    else:
+        skipped = target == integer(op, "ignore_index", ignored, minimum=-MAX_ARGUMENT)
+        labels = np.where(skipped, -1, target.astype(np.int64))
+        outside = (labels.view(np.uint64) >= classes) & ~skipped
+    if outside.any():
         where = tuple(int(i) for i in np.argwhere(outside)[0])
         raise ValueError(
             f"{op}: target has label {target[where]} at {where}; with x of {classes} classes "
             f"labels are 0 to {classes - 1}"
         )
-    return canonical((target,), np.dtype(np.int64))[0]
+    return labels

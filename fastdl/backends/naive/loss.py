@@ -44,28 +44,45 @@ def softmax_bwd(
     return dx
 
 
-def softmax_xent_fwd(logits: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """losses[n] = −Σ_k target[n, k]·log softmax(logits[n])[k], and the softmax; a 1-d target holds labels."""
-    losses = np.zeros(len(logits), logits.dtype)
+def softmax_xent_fwd(
+    logits: np.ndarray, target: np.ndarray, smoothing: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """losses[n] = −Σ_k target[n, k]·log softmax(logits[n])[k], and the softmax.
+
+    A 1-d target holds labels: 1 − smoothing at the label, and smoothing shared out among all classes. Of a
+    row with a label below 0 both results are 0.
+    """
+    losses, probs = np.zeros(len(logits), logits.dtype), np.zeros_like(logits)
     for n, row in enumerate(logits):
+        weights = _distribution(target, n, len(row), smoothing)
+        if weights is None:
+            continue
         shifted, total = _shifted(row)
-        surprise = [math.log(total) - z for z in shifted]
-        if target.ndim == 1:
-            losses[n] = surprise[target[n]]
-        else:
-            losses[n] = sum(float(t) * s for t, s in zip(target[n], surprise))
-    return losses, softmax_fwd(logits, outer=len(logits), n=logits.shape[1], inner=1)
+        losses[n] = sum(t * (math.log(total) - z) for t, z in zip(weights, shifted) if t or target.ndim == 2)
+        probs[n] = [math.exp(z) / total for z in shifted]
+    return losses, probs
 
 
-def softmax_xent_bwd(probs: np.ndarray, target: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def softmax_xent_bwd(
+    probs: np.ndarray, target: np.ndarray, scale: np.ndarray, smoothing: float = 0.0
+) -> np.ndarray:
     """dlogits[n, k] = scale[n]·(probs[n, k]·Σ_j target[n, j] − target[n, k])."""
     dlogits = np.zeros_like(probs)
-    for n, k in np.ndindex(probs.shape):
-        if target.ndim == 1:
-            dlogits[n, k] = scale[n] * (probs[n, k] - (k == target[n]))
-        else:
-            dlogits[n, k] = scale[n] * (probs[n, k] * sum(target[n]) - target[n, k])
+    for n, row in enumerate(probs):
+        weights = _distribution(target, n, len(row), smoothing)
+        if weights is not None:
+            total = 1.0 if target.ndim == 1 else sum(weights)
+            dlogits[n] = [scale[n] * (p * total - t) for p, t in zip(row, weights)]
     return dlogits
+
+
+def _distribution(target: np.ndarray, n: int, classes: int, smoothing: float) -> list[float] | None:
+    """The weight of each class in row n; None of a row that does not count."""
+    if target.ndim == 2:
+        return [float(t) for t in target[n]]
+    if target[n] < 0:
+        return None
+    return [smoothing / classes + (1 - smoothing) * (k == target[n]) for k in range(classes)]
 
 
 def _clip(p: float, low: float, high: float) -> float:
@@ -89,6 +106,9 @@ _LOSS = {
         (0.0 if z <= 0 else z) - z * t + math.log1p(math.exp(-abs(z)))
     ),
     "kl_divergence": lambda p, t, _: _clip(t, CLIP, 1) * math.log(_clip(t, CLIP, 1) / _clip(p, CLIP, 1)),
+    "log_cosh": lambda p, t, _: abs(p - t) + math.log1p(math.exp(-2 * abs(p - t))) - math.log(2),
+    "squared_hinge": lambda p, t, _: 0.0 if 1 - t * p <= 0 else (1 - t * p) * (1 - t * p),
+    "poisson": lambda p, t, _: p - t * (np.log(p + CLIP)),
 }
 
 _LOSS_SLOPE = {
@@ -99,6 +119,9 @@ _LOSS_SLOPE = {
     "binary_cross_entropy": lambda p, t, _: 0.0 if p < CLIP or p > 1 - CLIP else (p - t) / (p * (1 - p)),
     "binary_cross_entropy_logits": lambda z, t, _: sigmoid(z) - t,
     "kl_divergence": lambda p, t, _: 0.0 if p < CLIP or p > 1 else -_clip(t, CLIP, 1) / p,
+    "log_cosh": lambda p, t, _: math.tanh(p - t),
+    "squared_hinge": lambda p, t, _: 0.0 if 1 - t * p <= 0 else -2 * t * (1 - t * p),
+    "poisson": lambda p, t, _: 1 - t / (p + CLIP),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -37,27 +38,41 @@ def softmax_bwd(
     return dx.reshape(dy.shape)
 
 
-def softmax_xent_fwd(logits: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """losses[n] = −Σ_k target[n, k]·log softmax(logits[n])[k], and the softmax; a 1-d target holds labels."""
+def softmax_xent_fwd(
+    logits: np.ndarray, target: np.ndarray, smoothing: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """losses[n] = −Σ_k target[n, k]·log softmax(logits[n])[k], and the softmax.
+
+    A 1-d target holds labels: 1 − smoothing at the label, and smoothing shared out among all classes. Of a
+    row with a label below 0 both results are 0.
+    """
     z = _shifted(logits)
     e = np.exp(z)
     total = e.sum(axis=1, keepdims=True)
-    surprise = np.log(total) - z
-    if target.ndim == 1:
-        losses = surprise[np.arange(len(target)), target]
-    else:
-        losses = (target * surprise).sum(axis=1)
-    return losses, e / total
+    surprise, probs = np.log(total) - z, e / total
+    if target.ndim == 2:
+        return (target * surprise).sum(axis=1), probs
+    losses = (1 - smoothing) * surprise[np.arange(len(target)), target]
+    if smoothing:
+        losses += smoothing * surprise.mean(axis=1)
+    losses[target < 0] = 0
+    probs[target < 0] = 0
+    return losses.astype(logits.dtype, copy=False), probs
 
 
-def softmax_xent_bwd(probs: np.ndarray, target: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def softmax_xent_bwd(
+    probs: np.ndarray, target: np.ndarray, scale: np.ndarray, smoothing: float = 0.0
+) -> np.ndarray:
     """dlogits[n, k] = scale[n]·(probs[n, k]·Σ_j target[n, j] − target[n, k])."""
-    if target.ndim == 1:
-        dlogits = probs.copy()
-        dlogits[np.arange(len(target)), target] -= 1
-    else:
+    if target.ndim == 2:
         dlogits = probs * target.sum(axis=1, keepdims=True) - target
-    return dlogits * scale[:, None]
+    else:
+        dlogits = probs - probs.dtype.type(smoothing / probs.shape[1])
+        dlogits[np.arange(len(target)), target] -= 1 - smoothing
+    dlogits *= scale[:, None]
+    if target.ndim == 1:
+        dlogits[target < 0] = 0
+    return dlogits
 
 
 def _binary_cross_entropy(p: np.ndarray, t: np.ndarray, _: float) -> np.ndarray:
@@ -90,6 +105,9 @@ _LOSS: dict[str, Elementwise] = {
     "binary_cross_entropy": _binary_cross_entropy,
     "binary_cross_entropy_logits": lambda z, t, _: np.maximum(z, 0) - z * t + log_1_plus_exp_minus(z),
     "kl_divergence": _kl_divergence,
+    "log_cosh": lambda p, t, _: np.abs(p - t) + np.log1p(np.exp(-2 * np.abs(p - t))) - math.log(2),
+    "squared_hinge": lambda p, t, _: np.square(np.maximum(1 - t * p, 0)),
+    "poisson": lambda p, t, _: p - t * np.log(p + CLIP),
 }
 
 _SLOPE: dict[str, Elementwise] = {
@@ -100,6 +118,9 @@ _SLOPE: dict[str, Elementwise] = {
     "binary_cross_entropy": _binary_cross_entropy_slope,
     "binary_cross_entropy_logits": lambda z, t, _: sigmoid(z) - t,
     "kl_divergence": lambda p, t, _: np.where((p < CLIP) | (p > 1), 0, -t.clip(CLIP, 1) / p),
+    "log_cosh": lambda p, t, _: np.tanh(p - t),
+    "squared_hinge": lambda p, t, _: -2 * t * np.maximum(1 - t * p, 0),
+    "poisson": lambda p, t, _: 1 - t / (p + CLIP),
 }
 
 
