@@ -206,7 +206,7 @@ typedef struct {
     const T *in;     /* logits forward, probs backward */
     const int64_t *labels;
     const T *target, *scale;
-    T smoothing; /* the part of a label that goes to all classes alike */
+    T smoothing;            /* the part of a label that goes to all classes alike */
     int64_t rows, n, share; /* share: rows a task */
 } FD(xent);
 
@@ -348,9 +348,9 @@ FD_INLINE V FD(vloss_bwd)(V p, V t, int kind, V param) {
     case FD_HINGE: row(FD_HINGE); break;                                             \
     case FD_BINARY_CROSS_ENTROPY: row(FD_BINARY_CROSS_ENTROPY); break;               \
     case FD_BINARY_CROSS_ENTROPY_LOGITS: row(FD_BINARY_CROSS_ENTROPY_LOGITS); break; \
-    case FD_LOG_COSH: row(FD_LOG_COSH); break; \
-    case FD_SQUARED_HINGE: row(FD_SQUARED_HINGE); break; \
-    case FD_POISSON: row(FD_POISSON); break; \
+    case FD_LOG_COSH: row(FD_LOG_COSH); break;                                       \
+    case FD_SQUARED_HINGE: row(FD_SQUARED_HINGE); break;                             \
+    case FD_POISSON: row(FD_POISSON); break;                                         \
     default: row(FD_KL_DIVERGENCE);                                                  \
     }
 
