@@ -7,9 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastdl import Input, Sequential, constraints, numerical_gradient, optimizers, regularizers, schedules
+from fastdl import (
+    Input,
+    Sequential,
+    constraints,
+    layers,
+    numerical_gradient,
+    optimizers,
+    regularizers,
+    schedules,
+)
 from fastdl.layers import Dense, PReLU
 from fastdl.layers.rows import RowGradient
+from fastdl.layers.weights import add_penalty_gradients, constrain, penalty
 from keras_cases import wave
 from keras_training import (
     CLIPPING,
@@ -156,6 +166,46 @@ def test_training_with_all_of_them_as_keras(keras: Any) -> None:
     history = model.fit(x, y, batch_size=6, epochs=5, verbose=0, shuffle=False).history["loss"]
     found = np.concatenate([history, [model.evaluate(x, y, verbose=0)], *map(np.ravel, layer.get_weights())])
     np.testing.assert_allclose(found, keras["penalized"], rtol=1e-5, atol=1e-6)  # five steps
+
+
+@pytest.mark.parametrize(
+    "kind, arguments, shape, names",
+    [
+        ("Dense", (3,), (4,), {"kernel": "kernel", "bias": "bias"}),
+        ("Conv2D", (3, 2), (5, 5, 2), {"kernel": "kernel", "bias": "bias"}),
+        ("Conv1DTranspose", (3, 2), (5, 2), {"kernel": "kernel", "bias": "bias"}),
+        ("DepthwiseConv2D", (2,), (5, 5, 2), {"depthwise": "kernel", "bias": "bias"}),
+        ("SeparableConv2D", (3, 2), (5, 5, 2), {
+            "depthwise": "depthwise/kernel", "pointwise": "pointwise/kernel", "bias": "pointwise/bias"}),
+        ("PReLU", (), (4,), {"alpha": "alpha"}),
+        ("Embedding", (7, 3), (4,), {"embeddings": "embeddings"}),
+        ("BatchNormalization", (), (4,), {"gamma": "gamma", "beta": "beta"}),
+        ("LayerNormalization", (), (4,), {"gamma": "gamma", "beta": "beta"}),
+        ("LSTM", (3,), (5, 2), {"kernel": "kernel", "recurrent": "recurrent_kernel", "bias": "bias"}),
+        ("GRU", (3,), (5, 2), {"kernel": "kernel", "recurrent": "recurrent_kernel", "bias": "bias"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_every_weight_takes_its_own(kind: str, arguments: Any, shape: Any, names: dict[str, str]) -> None:
+    for argument, name in names.items():
+        layer = getattr(layers, kind)(
+            *arguments,
+            **{f"{argument}_regularizer": regularizers.L2(0.5), f"{argument}_constraint": "non_neg"},
+        )
+        again = layer.from_config(layer.get_config())
+        for one in (layer, again):
+            one.build((None, *shape))
+            for number, weight in enumerate(one.params.values()):
+                weight[...] = -abs(wave(weight.shape, start=number))
+            own = one.params[name]
+            assert penalty(one) == pytest.approx(0.5 * float((own**2).sum()), rel=1e-6)
+            add_penalty_gradients(one)
+            np.testing.assert_array_equal(one.grads[name], own)
+            others = {key: array.copy() for key, array in one.params.items() if key != name}
+            constrain(one)
+            assert not own.any()
+            for key, before in others.items():
+                np.testing.assert_array_equal(one.params[key], before)
 
 
 def test_other_weights_take_them() -> None:

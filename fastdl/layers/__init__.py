@@ -15,10 +15,9 @@ from .conv import (
     Conv2DTranspose,
     Conv3D,
     Conv3DTranspose,
-    DepthwiseConv2D,
-    SeparableConv2D,
 )
 from .dense import Dense
+from .depthwise import DepthwiseConv2D, SeparableConv2D
 from .embedding import Embedding
 from .lambda_ import Lambda
 from .merge import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract

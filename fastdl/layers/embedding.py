@@ -28,8 +28,8 @@ class Embedding(Layer):
         Its gradient reaches every row, so that none is left out of a step any more.
     embeddings_constraint : str or Constraint, optional
     mask_zero : bool
-        Only False: there are no masks here. A recurrent layer is told the ``lengths`` of padded sequences, a
-        loss the weights of what counts.
+        Only False: a mask does not follow an array through the layers here. A recurrent layer can be given
+        one, and a loss an ``ignore_class``.
     weights : (V, E) array, optional
         To begin with, such as vectors that were trained before.
     input_length : int, optional
@@ -88,7 +88,7 @@ class Embedding(Layer):
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         if mask_zero:
             raise ValueError(
-                f"{self.name}: mask_zero must be False; give a recurrent layer the lengths of the sequences"
+                f"{self.name}: mask_zero must be False; a recurrent layer can be given a mask instead"
             )
         self.mask_zero = False
         self.input_length = None  # said by input_shape from here on

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .. import checks, initializers
+from .. import checks, constraints, initializers, regularizers
 from ..shapes_norm import normalised_axes
 from .base import Array, Back, Layer, Shape
 from .operation import Operation
@@ -28,6 +28,10 @@ class _Normalization(Layer):
         scale: bool,
         beta_initializer: str | initializers.Initializer,
         gamma_initializer: str | initializers.Initializer,
+        beta_regularizer: str | regularizers.Regularizer | None = None,
+        gamma_regularizer: str | regularizers.Regularizer | None = None,
+        beta_constraint: str | constraints.Constraint | None = None,
+        gamma_constraint: str | constraints.Constraint | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -36,6 +40,10 @@ class _Normalization(Layer):
         self.scale = scale
         self.beta_initializer = initializers.get(beta_initializer)
         self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.beta_constraint = constraints.get(beta_constraint)
+        self.gamma_constraint = constraints.get(gamma_constraint)
         self.arguments = {"eps": self.epsilon}
 
     def _add_affine(self, shape: Shape) -> None:
@@ -82,6 +90,8 @@ class BatchNormalization(_Normalization):
     center, scale : bool
         Whether there is a beta, and a gamma.
     beta_initializer, gamma_initializer : str or Initializer
+    beta_regularizer, gamma_regularizer : str or Regularizer, optional
+    beta_constraint, gamma_constraint : str or Constraint, optional
     moving_mean_initializer, moving_variance_initializer : str or Initializer
     **options
         As for every `Layer`.
@@ -156,6 +166,8 @@ class LayerNormalization(_Normalization):
     center, scale : bool
         Whether there is a beta, and a gamma.
     beta_initializer, gamma_initializer : str or Initializer
+    beta_regularizer, gamma_regularizer : str or Regularizer, optional
+    beta_constraint, gamma_constraint : str or Constraint, optional
     **options
         As for every `Layer`.
 
@@ -217,6 +229,8 @@ class GroupNormalization(_SampleNormalization):
     center, scale : bool
         Whether there is a beta, and a gamma.
     beta_initializer, gamma_initializer : str or Initializer
+    beta_regularizer, gamma_regularizer : str or Regularizer, optional
+    beta_constraint, gamma_constraint : str or Constraint, optional
     **options
         As for every `Layer`.
 

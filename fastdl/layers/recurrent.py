@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .. import checks, functional, initializers
+from .. import checks, constraints, functional, initializers, regularizers
 from .base import Array, Back, Layer, Shape
 from .operation import Operation
 
@@ -26,6 +26,8 @@ class Recurrent(Layer):
         Of the candidate state.
     use_bias : bool
     kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
+    kernel_regularizer, recurrent_regularizer, bias_regularizer : str or Regularizer, optional
+    kernel_constraint, recurrent_constraint, bias_constraint : str or Constraint, optional
     dropout, recurrent_dropout : float
         The fractions of the input and of the state that count for nothing, in training. What is dropped is
         the same at all steps of a sequence (Gal and Ghahramani, 2016).
@@ -64,6 +66,12 @@ class Recurrent(Layer):
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
+        kernel_regularizer: str | regularizers.Regularizer | None = None,
+        recurrent_regularizer: str | regularizers.Regularizer | None = None,
+        bias_regularizer: str | regularizers.Regularizer | None = None,
+        kernel_constraint: str | constraints.Constraint | None = None,
+        recurrent_constraint: str | constraints.Constraint | None = None,
+        bias_constraint: str | constraints.Constraint | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -74,6 +82,12 @@ class Recurrent(Layer):
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.recurrent_initializer = initializers.get(recurrent_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.recurrent_regularizer = regularizers.get(recurrent_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.recurrent_constraint = constraints.get(recurrent_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
         self.dropout = checks.number(self.name, "dropout", dropout, below=1.0)
         self.recurrent_dropout = checks.number(self.name, "recurrent_dropout", recurrent_dropout, below=1.0)
         self.return_sequences = return_sequences
@@ -265,6 +279,8 @@ class LSTM(Recurrent):
         "tanh" and "sigmoid"; no others.
     use_bias : bool
     kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
+    kernel_regularizer, recurrent_regularizer, bias_regularizer : str or Regularizer, optional
+    kernel_constraint, recurrent_constraint, bias_constraint : str or Constraint, optional
     unit_forget_bias : bool
         Let the forget gate's bias begin at 1 (Jozefowicz et al., 2015).
     dropout, recurrent_dropout : float

@@ -1,7 +1,8 @@
 """What is asked of weights beside the loss.
 
 A layer that keeps a regularizer or a constraint as an attribute, named as the constructor's argument is,
-needs nothing else: ``kernel_regularizer`` belongs to ``params["kernel"]``, ``kernel_constraint`` too.
+needs nothing else: ``kernel_regularizer`` belongs to ``params["kernel"]``, and as Keras has it
+``recurrent_regularizer`` to ``params["recurrent_kernel"]``. Constraints go by the same names.
 """
 
 from __future__ import annotations
@@ -33,6 +34,6 @@ def _asked(model: Layer, what: str) -> Iterator[tuple[Layer, str, Any]]:
     """Yield each trainable layer, the name of a weight, and what is asked of it."""
     for _, leaf in model.leaves():
         for name in leaf.params if leaf.trainable else ():
-            rule = getattr(leaf, f"{name}_{what}", None)
+            rule = getattr(leaf, f"{name.removesuffix('_kernel')}_{what}", None)
             if rule is not None:
                 yield leaf, name, rule
