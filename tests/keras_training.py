@@ -72,6 +72,10 @@ LOSSES: list[tuple[str, dict[str, Any], str, str]] = [
     ("CategoricalCrossentropy", {"label_smoothing": 0.2}, "one_hot", "probabilities"),
 ]
 
+# With these a row whose gradient is zero stays as it is, in Keras as well.
+EMBEDDED = ("SGD", "Adagrad")
+WORDS = np.array([[1, 4, 4], [9, 1, 0], [4, 7, 0]])
+
 # What a watched number is, epoch by epoch.
 COURSE = [1.0, 0.8, 0.8005, 0.79, 0.85, 0.7, 0.72, 0.71, 0.705, 0.704, 0.703, 0.9, 0.9, 0.9, 0.9]
 PLATEAUS: list[dict[str, Any]] = [
@@ -134,6 +138,8 @@ def record() -> None:
         plain, weighted = (loss(arrays[target], arrays[prediction], w) for w in (None, weights_of))
         answers[f"loss_{index}"] = np.array([float(plain), float(weighted)])
     answers["penalized"] = _penalized(keras)
+    for name in EMBEDDED:
+        answers[f"embedded_{name}"] = _embedded(keras, name)
     np.savez_compressed(RECORDED, **answers)
 
 
@@ -184,6 +190,17 @@ def _penalized(keras: Any) -> np.ndarray:
     losses = model.fit(x, y, batch_size=6, epochs=5, verbose=0, shuffle=False).history["loss"]
     end = model.evaluate(x, y, verbose=0)
     return np.concatenate([losses, [end], *(w.ravel() for w in layer.get_weights())])
+
+
+def _embedded(keras: Any, optimizer: str) -> np.ndarray:
+    """The table after some training."""
+    table, dense = keras.layers.Embedding(10, 4), keras.layers.Dense(2)
+    model = keras.Sequential([keras.layers.Input((3,)), table, keras.layers.Flatten(), dense])
+    table.set_weights([wave((10, 4))])
+    dense.set_weights([wave((12, 2), start=3), wave((2,), start=4)])
+    model.compile(getattr(keras.optimizers, optimizer)(0.1), "mse")
+    model.fit(WORDS, wave((3, 2), start=5), batch_size=2, epochs=4, verbose=0, shuffle=False)
+    return np.asarray(table.embeddings)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,13 @@ import pytest
 
 import fastdl
 import fastdl.functional as F
-from fastdl import Sequential, backends, optimizers
+from fastdl import Input, Sequential, backends, optimizers
 from fastdl.layers import Dense, Embedding, Flatten
 from fastdl.layers.rows import RowGradient
 from harness import ENGINES, FAST_ENGINES, TAILS, Matrix, Operation, case
+from keras_cases import wave
+from keras_training import EMBEDDED, RECORDED
+from keras_training import WORDS as KERAS_WORDS
 
 
 class LookUp(Operation):
@@ -284,6 +287,18 @@ class TestSteps:
     @pytest.mark.parametrize("name", ALL)
     def test_reading_the_gradient_changes_nothing(self, name: str) -> None:
         np.testing.assert_array_equal(trained(ALL[name]), trained(ALL[name], read=True))
+
+    @pytest.mark.parametrize("name", EMBEDDED)
+    def test_fit_as_keras(self, name: str) -> None:
+        table, dense = Embedding(10, 4), Dense(2)
+        model = Sequential([Input((3,)), table, Flatten(), dense])
+        table.set_weights([wave((10, 4))])
+        dense.set_weights([wave((12, 2), start=3), wave((2,), start=4)])
+        model.compile(getattr(optimizers, name)(0.1), "mse")
+        model.fit(KERAS_WORDS, wave((3, 2), start=5), batch_size=2, epochs=4, verbose=0, shuffle=False)
+        with np.load(RECORDED) as answers:
+            expected = answers[f"embedded_{name}"]
+        np.testing.assert_allclose(table.params["embeddings"], expected, rtol=0, atol=1e-6)  # eight steps
 
     def test_as_sparse_adam_of_torch(self) -> None:
         torch = pytest.importorskip("torch")
