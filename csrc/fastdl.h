@@ -6,7 +6,8 @@
  *   - No byte outside an array is read or written, not even under a mask.
  *   - Outputs come first, then inputs, then sizes; the last argument is the largest number of threads to use.
  *   - Work is cut into tasks that are a function of the sizes only (or of no consequence, which the kernel then says),
- *     and each output has one fixed order of summation: the same inputs on the same instruction set give the same bits for any number of threads.
+ *     and each output has one fixed order of summation: the same inputs on the same instruction set give the same bits
+ *     for any number of threads.
  *   - A kernel returns FD_OK, FD_NOMEM or FD_INTERRUPTED; after an error its outputs hold unspecified values.
  */
 #ifndef FASTDL_H
