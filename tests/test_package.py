@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import shutil
@@ -66,6 +65,31 @@ def test_import_loads_nothing_optional_and_starts_no_thread():
     assert done.stdout.split("\n")[:3] == ["[]", "1", "[]"]
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted in Linux's /proc")
+def test_not_even_the_extension_starts_a_thread():
+    """Python does not know the pool's threads; NumPy's BLAS may have some of its own."""
+    done = python(
+        "import os, numpy\n"
+        "before = len(os.listdir('/proc/self/task'))\n"
+        "import fastdl.layers\n"
+        "fastdl.info()\n"
+        "print(len(os.listdir('/proc/self/task')) - before)"
+    )
+    assert done.stdout == "0\n"
+
+
+def test_import_leaves_the_processor_s_arithmetic_alone():
+    """A library linked with -ffast-math makes the whole process take subnormal numbers for zero."""
+    done = python(
+        "import fastdl.layers, numpy as np\n"
+        "fastdl.info()\n"
+        "for dtype in np.float32, np.float64:\n"
+        "    tiny = np.full(9, np.finfo(dtype).tiny)\n"
+        "    print((tiny / 2 > 0).all(), (tiny / 2 * 2 == tiny).all())"
+    )
+    assert done.stdout.split() == ["True"] * 4
+
+
 def test_every_public_name_is_there():
     for name in fastdl.__all__:
         assert getattr(fastdl, name) is not None
@@ -74,14 +98,24 @@ def test_every_public_name_is_there():
         _ = fastdl.nothing
 
 
-def test_gradcheck_stays_a_function():
-    importlib.import_module("fastdl.gradcheck")
-    assert callable(fastdl.gradcheck)
+@pytest.mark.parametrize("first", ["import fastdl.gradcheck", "import fastdl, fastdl.gradcheck"])
+def test_gradcheck_stays_a_function(first: str):
+    assert python(f"{first}\nprint(type(fastdl.gradcheck).__name__)").stdout == "function\n"
 
 
-def test_metadata_and_types():
-    assert metadata.version("fastdl") == fastdl.__version__
-    assert (resources.files("fastdl") / "py.typed").is_file()
+def test_version_is_that_of_the_metadata():
+    try:
+        installed = metadata.version("fastdl")
+    except metadata.PackageNotFoundError:
+        pytest.skip("imported from a source tree that is not installed")
+    assert installed == fastdl.__version__
+
+
+def test_files_that_are_no_code_come_along():
+    files = resources.files("fastdl")
+    assert (files / "py.typed").is_file()
+    assert (files / "data" / "digits.npz").is_file()
+    assert (files / "backends" / "_native.pyi").is_file()
 
 
 @pytest.mark.skipif(os.environ.get("FASTDL_NO_EXT") == "1", reason="the extension was left out on purpose")
