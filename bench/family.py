@@ -26,7 +26,7 @@ def family_benchmark(family: str, textbook: Mapping[str, Functions]) -> Callable
     what backward needs, backward.
     """
 
-    @pytest.mark.parametrize("case, direction, implementation", rows(family, textbook))
+    @pytest.mark.parametrize("case, direction, implementation", list(rows(family, textbook)))
     def benchmark_of_family(benchmark: Any, case: Case, direction: str, implementation: str) -> None:
         train = direction == "training"
         with fastdl.use(threads=1):
