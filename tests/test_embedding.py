@@ -321,6 +321,23 @@ class TestSteps:
             optimizer.update(ours, {"t": gradient})
         np.testing.assert_allclose(ours["t"], theirs.weight.detach().numpy(), rtol=1e-12, atol=1e-12)
 
+    @pytest.mark.parametrize("read", [False, True])
+    def test_a_row_in_use_without_a_gradient_is_left_alone(self, read: bool) -> None:
+        """Adam would move it on by what it remembers; see the notes of the layer."""
+        layer, adam = Embedding(4, 2, seed=1), optimizers.Adam(0.1)
+        for slope in (1.0, 0.0):
+            layer.zero_grads()
+            y, back = layer.vjp(np.array([1, 2]))
+            dy = np.ones_like(y)
+            dy[0] = slope
+            back(dy)
+            before = layer.params["embeddings"].copy()
+            if read:
+                layer.grads  # noqa: B018
+            adam.step(layer)
+        changed = (layer.params["embeddings"] != before).any(axis=1)
+        np.testing.assert_array_equal(changed, [False, False, True, False])
+
     def test_fit_touches_the_rows_of_the_batches(self) -> None:
         model = classifier("adam", vocabulary=1000)
         before = model.params["words/embeddings"].copy()

@@ -13,6 +13,7 @@ import pytest
 
 import fastdl
 from fastdl import Input, Sequential
+from fastdl.batches import Batch
 from fastdl.callbacks import LambdaCallback
 from fastdl.feed import prefetched
 from fastdl.layers import Dense
@@ -284,3 +285,12 @@ class TestFiles:
         model.fit(*files, batch_size=5, verbose=0)
         model.predict(files[0], batch_size=5)
         assert max(largest) == 5
+
+    def test_are_read_ahead(self, files: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        readers = set()
+        loaded = Batch.loaded
+        monkeypatch.setattr(
+            Batch, "loaded", lambda self: readers.add(threading.current_thread().name) or loaded(self)
+        )
+        network().fit(*files, batch_size=5, verbose=0)
+        assert readers == {"fastdl prefetch"}
