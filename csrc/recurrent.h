@@ -12,7 +12,7 @@
 #define RNN_GATES(kind) ((kind) == FD_LSTM ? 4 : (kind) >= FD_GRU ? 3 : 1)
 #define RNN_KEPT(kind) ((kind) < FD_LSTM ? 1 : (kind) == FD_GRU_RESET_BEFORE ? 3 : 4) /* the plain ones keep hs */
 
-/* Weights in panels: vectors * VL columns, of which the units of one gate fill `HV` vectors. */
+/* Weights in panels: k rows of vectors * VL columns. */
 typedef struct {
     T *panels;
     int64_t vectors, k;

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastdl
-from fastdl import Input, Sequential, gradcheck, layers
+from fastdl import Input, Model, Sequential, gradcheck, layers
 from fastdl.layers import GRU, LSTM, Bidirectional, Dense, Layer, SimpleRNN, TimeDistributed
 from keras_cases import wave
 from keras_recurrent import CASES, MASK, RECORDED, SHAPE, flat, weights_like
@@ -87,6 +87,23 @@ class TestRecurrent:
             back([one if i == place else None for i, one in enumerate(both)]) for place in range(len(both))
         ]
         np.testing.assert_allclose(back(both), sum(parts), rtol=1e-10, atol=1e-12)
+
+    def test_initial_state(self, kind: Any) -> None:
+        """As if a sequence went on, for arrays and in a graph, and with a gradient."""
+        whole = kind(3, return_sequences=True, return_state=True, seed=2)
+        layer = kind(3, return_sequences=True, seed=2)
+        expected, *_ = whole(X)
+        _, *states = whole(X[:, :4])
+        np.testing.assert_allclose(
+            layer(X[:, 4:], initial_state=states), expected[:, 4:], rtol=1e-6, atol=1e-6
+        )
+        x, starts = Input((2, 4)), [Input((3,)) for _ in states]
+        model = Model([x, *starts], layer(x, initial_state=starts))
+        assert model.output_shape == (None, 2, 3)
+        np.testing.assert_array_equal(model([X[:, 4:], *states]), layer([X[:, 4:], *states]))
+        assert gradcheck(model, [X[:, 4:], *states], samples=30)
+        with pytest.raises(ValueError, match=f"the initial state must be {len(states)} arrays; got 3"):
+            layer([X, *states[:1] * 3])
 
     def test_stateful_goes_on_where_it_ended(self, kind: Any) -> None:
         whole = kind(3, return_sequences=True, seed=2)

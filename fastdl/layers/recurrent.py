@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .. import checks, constraints, functional, initializers, regularizers
-from .base import Array, Back, Layer, Shape
+from .. import checks, constraints, functional, initializers, nested, regularizers
+from .base import Array, Layer, Shape
 from .operation import Operation
 
 
@@ -101,7 +101,9 @@ class Recurrent(Layer):
     def bias_shape(self) -> tuple[int, ...]:
         return (self.gates * self.units,)
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Any) -> None:
+        if isinstance(input_shape, list):  # the initial states follow
+            input_shape = input_shape[0]
         if len(input_shape) != 3:
             raise ValueError(f"{self.name}: x must be (batch, steps, features); got shape {input_shape}")
         columns = self.gates * self.units
@@ -112,22 +114,38 @@ class Recurrent(Layer):
 
     # -- running -----------------------------------------------------------------------------------
 
-    def __call__(self, x: Any, training: bool | None = None, *, mask: Any = None) -> Any:
-        """Return the output; `training` and `mask` as for `vjp`."""
+    def __call__(
+        self, x: Any, training: bool | None = None, *, mask: Any = None, initial_state: Any = None
+    ) -> Any:
+        """Return the output; `training` and `mask` as for `vjp`.
+
+        `initial_state`, of an LSTM [h, c], is the same as x being [x, h, c].
+        """
+        if initial_state is not None:
+            x = [x, *nested.parts(initial_state)]
         if mask is None:
             return super().__call__(x, training)
         return self.vjp(x, bool(training), mask=mask)[0]
 
-    def call(self, x: Array) -> Any:
-        hs, last = self.operation.run(*self._given(x), **self._settings(None))
+    def accept(self, x: Any) -> Any:
+        """Return x as an array, or [x, *states] as a list of them; build the layer if it is not built."""
+        if not (nested.is_group(x) and len(x) and np.ndim(x[0]) == 3):
+            return super().accept(x)
+        if len(x) != 1 + self.states:
+            raise ValueError(f"{self.name}: the initial state must be {self.states} arrays; got {len(x) - 1}")
+        return [super().accept(x[0]), *map(self.as_floats, x[1:])]
+
+    def call(self, x: Any) -> Any:
+        hs, last = self.operation.run(*self._given(*nested.parts(x)), **self._settings(None))
         return self._output(hs, self._remembered(last), None)
 
-    def vjp(self, x: Array, training: bool = True, mask: Any = None) -> tuple[Any, Back]:
+    def vjp(self, x: Any, training: bool = True, mask: Any = None) -> tuple[Any, Any]:
         """Return the output and its vector-Jacobian product, as every layer does.
 
         Parameters
         ----------
-        x : ndarray, (N, T, D)
+        x : ndarray (N, T, D), or a list of it and the initial states
+            The gradient is of the same form.
         training : bool
         mask : (N, T) array of bool, optional
             Which steps count: in each row all up to the length of that sequence. Behind it the output stays
@@ -137,13 +155,15 @@ class Recurrent(Layer):
 
     def partial_vjp(
         self,
-        x: Array,
+        x: Any,
         training: bool = True,
         *,
         wants_dx: bool = True,
         logits: bool = False,
         mask: Any = None,
-    ) -> tuple[Any, Back]:
+    ) -> tuple[Any, Any]:
+        with_states = nested.is_group(x)
+        x, *states = nested.parts(x)
         past = None if mask is None else self._past(mask, x)
         settings = self._settings(None if past is None else (~past).sum(axis=1))
         dropped: Array | None = None
@@ -152,27 +172,30 @@ class Recurrent(Layer):
             x = x * dropped
         if training and self.recurrent_dropout:
             settings["recurrent_mask"] = self._kept((len(x), self.units), self.recurrent_dropout)
-        (hs, last), ctx = self.operation.forward(*self._given(x), **settings)
-        needs = (("x",) if wants_dx else ()) + (("w_x", "w_h", "b") if self.trainable else ())
+        (hs, last), ctx = self.operation.forward(*self._given(x, *states), **settings)
+        wanted = ("x", "h0", "c0")[: 1 + len(states)] if wants_dx else ()
+        needs = wanted + (("w_x", "w_h", "b") if self.trainable else ())
 
-        def back(dy: Any) -> Array:
+        def back(dy: Any) -> Any:
             dhs, dlast = self._output_gradient(dy, past)
-            dx, *_, dkernel, drecurrent, dbias = self.operation.backward(dhs, ctx, *dlast, needs=needs)
+            dx, *dstates, dkernel, drecurrent, dbias = self.operation.backward(dhs, ctx, *dlast, needs=needs)
             self.accumulate(kernel=dkernel, recurrent_kernel=drecurrent, bias=dbias)
-            return dx if dropped is None or dx is None else dx * dropped
+            if dropped is not None and dx is not None:
+                dx = dx * dropped
+            return [dx, *dstates] if with_states else dx
 
         return self._output(hs, self._remembered(last), past), back
 
-    def _given(self, x: Array) -> tuple[Array | None, ...]:
+    def _given(self, x: Array, *states: Array | None) -> tuple[Array | None, ...]:
         """Return the arguments of the function."""
-        states: tuple[Array | None, ...] = (None,) * self.states
-        if self._last and len(x):  # a batch of none comes from compute_output_shape
+        if not states and self._last and len(x):  # a batch of none comes from compute_output_shape
             states = self._last
-        if states[0] is not None and len(states[0]) != len(x):
-            raise ValueError(
-                f"{self.name}: x holds {len(x)} sequences, but the states are those of {len(states[0])};"
-                " reset_states() begins anew"
-            )
+            if len(self._last[0]) != len(x):
+                raise ValueError(
+                    f"{self.name}: x holds {len(x)} sequences, but the states are those of"
+                    f" {len(self._last[0])}; reset_states() begins anew"
+                )
+        states = states or (None,) * self.states
         params = self._params
         return x, *states, params["kernel"], params["recurrent_kernel"], params.get("bias")
 
@@ -314,6 +337,8 @@ class LSTM(Recurrent):
     >>> y, h, c = LSTM(4, return_state=True)(x)
     >>> bool((y == h).all())
     True
+    >>> LSTM(4)(x, initial_state=[h, c]).shape
+    (2, 4)
     """
 
     operation = Operation.named("lstm")
