@@ -78,19 +78,32 @@ static void FD(rnn_pack_task)(void *arg, int64_t task, void *scratch) {
         FD(rnn_pack)(r, &r->inner, task - outer, 2, transposed);
 }
 
+/* What the next step will read of each row: n elements, with a pitch from row to row. Rows of one step are far apart,
+ * so the processor does not see it coming. */
+typedef struct {
+    const T *from;
+    int64_t pitch, n;
+} FD(rnn_ahead);
+
 /* computes  product = a w for `count` rows of a
  * shapes    a (count, k), w (k, vectors * VL), product in panels of r->rows rows
  * layout    a row-major with pitch, in memory of whole tiles
- * touches   of a, up to MR - 1 rows more, whose products are not used
+ * touches   of a, up to MR - 1 rows more, whose products are not used; asks for what is `ahead`, a part a tile
  * order     as gemm_tile
  * source    gemm.h */
 static void FD(rnn_multiply)(const FD(rnn) *r, T *product, const T *a, int64_t pitch, const FD(rnn_weights) *w,
-                             int64_t count) {
-    for (int64_t panel = 0; panel * NV < w->vectors; panel++)
-        for (int64_t row = 0; row < count; row += MR)
+                             int64_t count, FD(rnn_ahead) ahead) {
+    const int64_t panels = FD(rnn_panels)(w->vectors);
+    for (int64_t panel = 0; panel < panels; panel++)
+        for (int64_t row = 0; row < count; row += MR) {
+            const int64_t rows = FD(least)(count - row, MR), past = ahead.n * (panel + 1) / panels;
+            for (int64_t i = row; i < row + rows; i++)
+                for (int64_t j = ahead.n * panel / panels; j < past; j += 64 / TBYTES)
+                    __builtin_prefetch(ahead.from + i * ahead.pitch + j);
             FD(gemm_tile)(product + (panel * r->rows + row) * NR, a + row * pitch, pitch, 1,
-                          w->panels + panel * w->k * NR, NR, w->k, (int)FD(least)(count - row, MR),
+                          w->panels + panel * w->k * NR, NR, w->k, (int)rows,
                           (int)FD(least)(w->vectors - panel * NV, NV));
+        }
 }
 
 static int FD(rnn_running)(const FD(rnn) *r, int64_t n, int64_t t) { return r->lengths == NULL || t < r->lengths[n]; }
@@ -106,9 +119,10 @@ static void FD(rnn_mask)(const FD(rnn) *r, T *k, const T *h, int64_t first, int6
             k[i * r->padded + u] = r->mask[(first + i) * units + u] * h[i * r->padded + u];
 }
 
-/* Ask for n elements that the next step will read: one row's steps are far apart, and products take long. */
-static void FD(rnn_prefetch)(const T *p, int64_t n) {
-    for (int64_t i = 0; i < n; i += 64 / TBYTES) __builtin_prefetch(p + i);
+/* The n elements a row that the i-th step in the order of time has in an array (N, T, n); none past the last one. */
+static FD(rnn_ahead) FD(rnn_at_step)(const FD(rnn) *r, const T *array, int64_t n, int64_t first, int64_t i) {
+    if (i < 0 || i >= r->sizes.steps) return (FD(rnn_ahead)){array, 0, 0};
+    return (FD(rnn_ahead)){array + (first * r->sizes.steps + FD(rnn_step)(r, i)) * n, r->sizes.steps * n, n};
 }
 
 /* Pack the weights, and run the tasks. */
@@ -223,12 +237,12 @@ static void FD(rnn_fwd_task)(void *arg, int64_t task, void *scratch) {
         if (fd_stopped()) return;
         const int64_t t = FD(rnn_step)(r, order);
         if (r->mask != NULL) FD(rnn_mask)(r, k, h, first, count);
-        FD(rnn_multiply)(r, s, k, padded, &r->outer, count);
+        FD(rnn_multiply)(r, s, k, padded, &r->outer, count, FD(rnn_at_step)(r, r->z, r->columns, first, order + 1));
         if (kind >= FD_GRU) {
             for (int64_t i = 0; i < count; i++)
                 FD(gru_gates_row)(r, q + i * padded, k + i * padded, s, i,
                                   r->z + ((first + i) * r->sizes.steps + t) * r->columns);
-            FD(rnn_multiply)(r, s_last, q, padded, &r->inner, count);
+            FD(rnn_multiply)(r, s_last, q, padded, &r->inner, count, (FD(rnn_ahead)){r->z, 0, 0});
         }
         for (int64_t i = 0; i < count; i++) {
             const int64_t at = (first + i) * r->sizes.steps + t;
@@ -373,14 +387,9 @@ static void FD(rnn_bwd_task)(void *arg, int64_t task, void *scratch) {
                 FD(plain_row_bwd)(r, dz, dhi, gates);
             memcpy(a + i * r->columns, ds == NULL ? dz : ds, dz_bytes);
         }
-        for (int64_t i = 0; order > 0 && i < count; i++) {
-            const int64_t at = (first + i) * r->sizes.steps + FD(rnn_step)(r, order - 1);
-            FD(rnn_prefetch)(r->gated + at * kept, kept);
-            if (r->dhs != NULL) FD(rnn_prefetch)(r->dhs + at * units, units);
-            FD(rnn_prefetch)((kind == FD_LSTM ? r->was_c : r->was) + at * units, units);
-        }
         if (kind == FD_GRU_RESET_BEFORE) {
-            FD(rnn_multiply)(r, product, a + 2 * units, r->columns, &r->inner, count);
+            FD(rnn_multiply)(r, product, a + 2 * units, r->columns, &r->inner, count,
+                             FD(rnn_at_step)(r, r->was, units, first, order - 1));
             for (int64_t i = 0; i < count; i++) {
                 const int64_t at = (first + i) * r->sizes.steps + t;
                 if (!FD(rnn_running)(r, first + i, t)) continue;
@@ -390,7 +399,8 @@ static void FD(rnn_bwd_task)(void *arg, int64_t task, void *scratch) {
                 memcpy(a + i * r->columns + units, dz + units, row_bytes);
             }
         }
-        FD(rnn_multiply)(r, product, a, r->columns, &r->outer, count);
+        FD(rnn_multiply)(r, product, a, r->columns, &r->outer, count,
+                         FD(rnn_at_step)(r, r->gated, kept, first, order - 1));
         for (int64_t i = 0; i < count; i++) {
             if (!FD(rnn_running)(r, first + i, t)) continue;
             for (int64_t v = 0; v < r->vectors; v++) {
