@@ -21,7 +21,7 @@ CLANG_CL_FLAGS = ["/O2", "/std:c11", "/clang:-ffp-contract=off", "/clang:-fno-ma
 native = Extension(
     "fastdl.backends._native",
     sources=["fastdl/backends/_native.pyx", "csrc/kernels.c", "csrc/threads.c"],
-    depends=sorted(glob("csrc/*.h")),
+    depends=sorted([*glob("csrc/*.h"), *glob("fastdl/backends/*.pxd"), *glob("fastdl/backends/calls/*.pxi")]),
     include_dirs=["csrc"],
     export_symbols=["fd_get_num_threads", "fd_set_num_threads"],  # on Windows; elsewhere threads.c does
     optional=True,

@@ -1,0 +1,90 @@
+# Convolution: forward, and with respect to the input and to the weights; windows as rows.
+
+
+cdef int unpack_conv(fd_conv *c, object plan, bint strict=False) except -1:
+    c.batch, c.groups = plan.batch, plan.groups
+    c.in_channels, c.out_channels = plan.in_channels, plan.out_channels
+    spatial(c.in_, plan.in_size)
+    spatial(c.kernel, plan.kernel)
+    spatial(c.stride, plan.stride)
+    spatial(c.dilation, plan.dilation)
+    spatial(c.pad, plan.pad_before)
+    spatial(c.out, plan.out_size)
+    c.channels_last = plan.layout == "NHWC"
+    c.strict = strict
+    return 0
+
+
+def conv_fwd(
+    y,  # OUT
+    x,  # IN
+    w,  # IN
+    b,  # IN or None
+    plan, int act, double alpha, bint strict, int threads,
+):
+    cdef Kernels kernels = kernels_of(y)
+    cdef fd_conv sizes
+    cdef Out y_out = output(y)
+    cdef In x_in = input(x), w_in = input(w), b_in = input(b)
+    unpack_conv(&sizes, plan, strict)
+    with nogil:
+        finish(kernels.conv_fwd(y_out, x_in, w_in, b_in, &sizes, act, alpha, threads))
+
+
+def conv_dx(
+    dx,  # OUT
+    dy,  # IN
+    w,   # IN
+    b,   # IN or None
+    plan, int act, double alpha, bint strict, int threads,
+):
+    cdef Kernels kernels = kernels_of(dx)
+    cdef fd_conv sizes
+    cdef Out dx_out = output(dx)
+    cdef In dy_in = input(dy), w_in = input(w), b_in = input(b)
+    unpack_conv(&sizes, plan, strict)
+    with nogil:
+        finish(kernels.conv_dx(dx_out, dy_in, w_in, b_in, &sizes, act, alpha, threads))
+
+
+def conv_dw(
+    dw,  # OUT
+    dy,  # IN
+    x,   # IN
+    plan, int threads,
+):
+    cdef Kernels kernels = kernels_of(dw)
+    cdef fd_conv sizes
+    cdef Out dw_out = output(dw)
+    cdef In dy_in = input(dy), x_in = input(x)
+    unpack_conv(&sizes, plan)
+    with nogil:
+        finish(kernels.conv_dw(dw_out, dy_in, x_in, &sizes, threads))
+
+
+def im2col(
+    cols,  # OUT
+    x,     # IN
+    plan, int threads,
+):
+    cdef Kernels kernels = kernels_of(cols)
+    cdef fd_conv sizes
+    cdef Out cols_out = output(cols)
+    cdef In x_in = input(x)
+    unpack_conv(&sizes, plan)
+    with nogil:
+        finish(kernels.im2col(cols_out, x_in, &sizes, threads))
+
+
+def col2im(
+    dx,    # OUT
+    cols,  # IN
+    plan, int threads,
+):
+    cdef Kernels kernels = kernels_of(dx)
+    cdef fd_conv sizes
+    cdef Out dx_out = output(dx)
+    cdef In cols_in = input(cols)
+    unpack_conv(&sizes, plan)
+    with nogil:
+        finish(kernels.col2im(dx_out, cols_in, &sizes, threads))

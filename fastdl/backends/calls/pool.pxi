@@ -1,0 +1,110 @@
+# Largest and mean of windows; enlargement.
+
+
+cdef int unpack_pool(fd_pool *p, object plan) except -1:
+    p.batch, p.channels = plan.batch, plan.channels
+    spatial(p.in_, plan.in_size)
+    spatial(p.size, plan.size)
+    spatial(p.stride, plan.stride)
+    spatial(p.pad_before, plan.pad_before)
+    spatial(p.pad_after, plan.pad_after)
+    spatial(p.out, plan.out_size)
+    p.channels_last = plan.layout == "NHWC"
+    p.count_include_pad = plan.count_include_pad
+    return 0
+
+
+cdef int unpack_upsample(fd_upsample *u, object plan) except -1:
+    u.batch, u.channels = plan.batch, plan.channels
+    u.in_[0], u.in_[1] = plan.in_size
+    u.scale[0], u.scale[1] = plan.scale
+    u.channels_last = plan.layout == "NHWC"
+    u.bilinear = plan.mode == "bilinear"
+    return 0
+
+
+def maxpool_fwd(
+    y,      # OUT
+    index,  # OUT or None: uint8 or int32, as the size of the window says
+    x,      # IN
+    plan, int threads,
+):
+    cdef Kernels kernels = kernels_of(y)
+    cdef fd_pool sizes
+    cdef Out y_out = output(y)
+    cdef Out index_out = optional_output(index)
+    cdef In x_in = input(x)
+    unpack_pool(&sizes, plan)
+    with nogil:
+        finish(kernels.maxpool_fwd(y_out, index_out, x_in, &sizes, threads))
+
+
+def maxpool_bwd(
+    dx,     # OUT
+    dy,     # IN
+    index,  # IN
+    plan, int threads,
+):
+    cdef Kernels kernels = kernels_of(dx)
+    cdef fd_pool sizes
+    cdef Out dx_out = output(dx)
+    cdef In dy_in = input(dy), index_in = input(index)
+    unpack_pool(&sizes, plan)
+    with nogil:
+        finish(kernels.maxpool_bwd(dx_out, dy_in, index_in, &sizes, threads))
+
+
+def avgpool_fwd(
+    y,  # OUT
+    x,  # IN
+    plan, int threads,
+):
+    cdef Kernels kernels = kernels_of(y)
+    cdef fd_pool sizes
+    cdef Out y_out = output(y)
+    cdef In x_in = input(x)
+    unpack_pool(&sizes, plan)
+    with nogil:
+        finish(kernels.avgpool_fwd(y_out, x_in, &sizes, threads))
+
+
+def avgpool_bwd(
+    dx,  # OUT
+    dy,  # IN
+    plan, int threads,
+):
+    cdef Kernels kernels = kernels_of(dx)
+    cdef fd_pool sizes
+    cdef Out dx_out = output(dx)
+    cdef In dy_in = input(dy)
+    unpack_pool(&sizes, plan)
+    with nogil:
+        finish(kernels.avgpool_bwd(dx_out, dy_in, &sizes, threads))
+
+
+def upsample_fwd(
+    y,  # OUT
+    x,  # IN
+    plan, int threads,
+):
+    cdef Kernels kernels = kernels_of(y)
+    cdef fd_upsample sizes
+    cdef Out y_out = output(y)
+    cdef In x_in = input(x)
+    unpack_upsample(&sizes, plan)
+    with nogil:
+        finish(kernels.upsample_fwd(y_out, x_in, &sizes, threads))
+
+
+def upsample_bwd(
+    dx,  # OUT
+    dy,  # IN
+    plan, int threads,
+):
+    cdef Kernels kernels = kernels_of(dx)
+    cdef fd_upsample sizes
+    cdef Out dx_out = output(dx)
+    cdef In dy_in = input(dy)
+    unpack_upsample(&sizes, plan)
+    with nogil:
+        finish(kernels.upsample_bwd(dx_out, dy_in, &sizes, threads))
