@@ -144,7 +144,8 @@ typedef struct {
     int (*norm_apply)(void *y, const void *x, const void *mean, const void *var, const void *gamma, const void *beta,
                       const fd_norm *plan, int act, double alpha, int threads);
     int (*norm_bwd)(void *dx, void *dgamma, void *dbeta, const void *dy, const void *x, const void *mean,
-                    const void *var, const void *gamma, const fd_norm *plan, int threads);
+                    const void *var, const void *gamma, const void *beta, const fd_norm *plan, int act, double alpha,
+                    int threads);
 
     /* recurrent.h; previous, gates and previous_c are what backward needs, all NULL where nothing is kept */
     int (*rnn_fwd)(void *hs, void *h, void *c, void *previous, void *gates, void *previous_c, const void *z,

@@ -246,8 +246,9 @@ static int FD(fd_norm_stats)(void *mean, void *var, const void *x, const fd_norm
 
 /* ---- the second pass ------------------------------------------------------------------------------------------- */
 
-/* Forward, to = act((x - mean) * scale * gamma + beta). Backward, to = dy * scale * gamma, and, unless mean and var are
- * fixed, (x - mean) * slope + offset more. gamma and beta belong to a channel, the others to a set. */
+/* Forward, to = act(z), z = (x - mean) * scale * gamma + beta. Backward, to = dz * scale * gamma with dz = dy *
+ * act'(z), and, unless mean and var are fixed, (x - mean) * slope + offset more. gamma and beta belong to a channel,
+ * the others to a set. */
 typedef struct {
     const T *mean, *scale, *slope, *offset, *gamma, *beta;
 } FD(coefficients);
@@ -284,27 +285,53 @@ FD_INLINE void FD(norm_place_next)(FD(norm_place) *at, const fd_norm *n) {
     if (at->channel == n->groups * n->channels) at->channel = 0, at->set -= n->groups;
 }
 
-/* n elements with the coefficients k: of sets and of channels either one for all of them, or one for each. */
+/* dz, for a gate: an activation whose slope the sign of z says, so that z, made again as forward made it, costs less
+ * than memory that holds it. d is x - mean. */
+FD_INLINE V FD(through_gate)(V dy, V d, V scale, V gamma, V beta, int gate, V alpha) {
+    return gate == FD_LINEAR ? dy : FD(vact_bwd)(dy, vfma(d * scale, gamma, beta), gate, alpha);
+}
+
+FD_INLINE int FD(is_gate)(int act) { return act == FD_LINEAR || act == FD_RELU || act == FD_LEAKY_RELU; }
+
+/* call(..., gate) with the gate a constant. */
+#define FD_WITH_GATE(call, gate, ...)                            \
+    switch (gate) {                                              \
+    case FD_RELU: call(__VA_ARGS__, FD_RELU); break;             \
+    case FD_LEAKY_RELU: call(__VA_ARGS__, FD_LEAKY_RELU); break; \
+    default: call(__VA_ARGS__, FD_LINEAR);                       \
+    }
+
+/* n elements with the coefficients k: of sets and of channels either one for all of them, or one for each. The gate is
+ * that of the way back. */
 FD_INLINE void FD(norm_span)(const FD(norm) *p, int64_t at, int64_t n, FD(coefficients) k, int backward, int through,
-                             int each_set, int each_channel) {
+                             int each_set, int each_channel, int gate) {
 #define ONE(p, used) ((used) ? vset1(*(p)) : VC(0))
 #define NEXT(p, one, each, used) ((each) && (used) ? vload_upto((p) + i, left) : (one))
-    const V mean_ = ONE(k.mean, 1), scale_ = ONE(k.scale, 1), gamma_ = ONE(k.gamma, 1), beta_ = ONE(k.beta, !backward);
+    const int shifted = !backward || gate != FD_LINEAR;
+    const V mean_ = ONE(k.mean, 1), scale_ = ONE(k.scale, 1), gamma_ = ONE(k.gamma, 1), beta_ = ONE(k.beta, shifted);
     const V slope_ = ONE(k.slope, through), offset_ = ONE(k.offset, through);
     for (int64_t i = 0, left = n; i < n; i += VL, left -= VL) {
         const V mean = NEXT(k.mean, mean_, each_set, 1), scale = NEXT(k.scale, scale_, each_set, 1);
-        const V gamma = NEXT(k.gamma, gamma_, each_channel, 1), beta = NEXT(k.beta, beta_, each_channel, !backward);
+        const V gamma = NEXT(k.gamma, gamma_, each_channel, 1), beta = NEXT(k.beta, beta_, each_channel, shifted);
         const V d = vload_upto(p->x + at + i, left) - mean;
-        V to = backward ? vload_upto(p->dy + at + i, left) * (scale * gamma) : vfma(d * scale, gamma, beta);
+        V to;
+        if (backward)
+            to = FD(through_gate)(vload_upto(p->dy + at + i, left), d, scale, gamma, beta, gate, vset1(p->alpha)) *
+                 (scale * gamma);
+        else
+            to = vfma(d * scale, gamma, beta);
         if (through) to += vfma(d, NEXT(k.slope, slope_, each_set, 1), NEXT(k.offset, offset_, each_set, 1));
         vstore_upto(p->to + at + i, to, left);
     }
 #undef ONE
 #undef NEXT
-    if (p->act != FD_LINEAR) FD(act_row)(p->to + at, p->to + at, n, p->act, p->alpha);
+    if (backward || p->act == FD_LINEAR) return;
+    if (p->dy == NULL || !FD(act_keeps_x)(p->act)) FD(act_row)(p->to + at, p->to + at, n, p->act, p->alpha);
+    if (p->dy != NULL) FD(act_row_bwd)(p->to + at, p->dy + at, p->to + at, n, p->act, p->alpha);
 }
 
-FD_INLINE void FD(norm_share_of_runs)(const FD(norm) *p, int64_t task, int backward, int through, int by_rows) {
+FD_INLINE void FD(norm_share_of_runs)(const FD(norm) *p, int64_t task, int by_rows, int backward, int through,
+                                      int gate) {
     const fd_norm *n = &p->plan;
     const FD(coefficients) *k = &p->of;
     const int64_t channels = n->groups * n->channels, end = FD(least)((task + 1) * p->share, p->runs);
@@ -314,11 +341,12 @@ FD_INLINE void FD(norm_share_of_runs)(const FD(norm) *p, int64_t task, int backw
         const int64_t set = block * n->groups + channel / n->channels;
         const FD(coefficients) here = {k->mean + set,   k->scale + set,     k->slope + set,
                                        k->offset + set, k->gamma + channel, k->beta + channel};
-        FD(norm_span)(p, run * p->length, p->length, here, backward, through, 0, by_rows);
+        FD(norm_span)(p, run * p->length, p->length, here, backward, through, 0, by_rows, gate);
     }
 }
 
-FD_INLINE void FD(norm_share_of_columns)(const FD(norm) *p, int64_t task, T *scratch, int backward, int through) {
+FD_INLINE void FD(norm_share_of_columns)(const FD(norm) *p, int64_t task, T *scratch, int backward, int through,
+                                         int gate) {
     const fd_norm *n = &p->plan;
     const int64_t size = n->outer * n->groups * n->channels * n->inner, column = task % p->tiles * WIDE;
     const int64_t block = task / p->tiles / p->pieces, first = task / p->tiles % p->pieces * p->piece;
@@ -327,33 +355,33 @@ FD_INLINE void FD(norm_share_of_columns)(const FD(norm) *p, int64_t task, T *scr
     T *beta = gamma + WIDE;
     FD(norm_place) at = FD(norm_place_of)(n, block, column);
     for (int64_t c = 0; c < wide; c++, FD(norm_place_next)(&at, n)) {
-        mean[c] = p->of.mean[at.set], scale[c] = p->of.scale[at.set], gamma[c] = p->of.gamma[at.channel];
-        if (!backward) beta[c] = p->of.beta[at.channel];
+        mean[c] = p->of.mean[at.set], scale[c] = p->of.scale[at.set];
+        gamma[c] = p->of.gamma[at.channel], beta[c] = p->of.beta[at.channel];
         if (through) slope[c] = p->of.slope[at.set], offset[c] = p->of.offset[at.set];
     }
     const FD(coefficients) here = {mean, scale, slope, offset, gamma, beta};
     for (int64_t row = first; row < first + p->piece; row++) {
         const int64_t start = row * p->width + column, length = FD(least)(wide, size - start); /* the last is short */
         if (length <= 0) return;
-        FD(norm_span)(p, block * size + start, length, here, backward, through, 1, 1);
+        FD(norm_span)(p, block * size + start, length, here, backward, through, 1, 1, gate);
     }
 }
 
 static void FD(norm_task)(void *arg, int64_t task, void *scratch) {
     const FD(norm) *p = arg;
-#define SHARE(backward, through)                                        \
-    if (p->by_columns)                                                  \
-        FD(norm_share_of_columns)(p, task, scratch, backward, through); \
-    else if (p->by_rows)                                                \
-        FD(norm_share_of_runs)(p, task, backward, through, 1);          \
-    else                                                                \
-        FD(norm_share_of_runs)(p, task, backward, through, 0)
+#define SHARE(backward, through, gate)                                        \
+    if (p->by_columns)                                                        \
+        FD(norm_share_of_columns)(p, task, scratch, backward, through, gate); \
+    else if (p->by_rows)                                                      \
+        FD(norm_share_of_runs)(p, task, 1, backward, through, gate);          \
+    else                                                                      \
+        FD(norm_share_of_runs)(p, task, 0, backward, through, gate)
     if (!p->backward) {
-        SHARE(0, 0);
+        SHARE(0, 0, FD_LINEAR);
     } else if (p->plan.fixed) {
-        SHARE(1, 0);
+        FD_WITH_GATE(SHARE, p->act, 1, 0)
     } else {
-        SHARE(1, 1);
+        FD_WITH_GATE(SHARE, p->act, 1, 1)
     }
 #undef SHARE
 }

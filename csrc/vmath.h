@@ -231,6 +231,9 @@ FD_INLINE V FD(vact_bwd)(V dy, V saved, int kind, V alpha) {
     }
 }
 
+/* Whether vact_bwd wants x of this kind, and not y. */
+FD_INLINE int FD(act_keeps_x)(int kind) { return kind == FD_GELU || kind == FD_GELU_TANH || kind == FD_SILU; }
+
 /* row(kind) with the kind a constant: what depends on it is decided outside the loop over the row. */
 #define FD_WITH_ACT(row, kind)                     \
     switch (kind) {                                \

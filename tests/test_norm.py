@@ -48,6 +48,11 @@ BATCH: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ((2, 3, 4), {"activation": "relu"}),
     ((4, 5), {"activation": "tanh"}),
     ((4, 5), {"activation": "gelu"}),
+    ((2, 7, 5), {"activation": "relu", "axis": -1}),
+    ((2, 3, 17), {"activation": "leaky_relu"}),
+    ((2, 7, 5), {"activation": "leaky_relu", "axis": -1}),
+    ((2, 3, 17), {"activation": "softplus"}),
+    ((2, 3, 5), {"activation": "silu", "axis": -1}),
 ]
 LAYER: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ((3, 4), {}),
@@ -89,6 +94,9 @@ LARGE = {
         ((3, 3, 7001), {"training": True, "activation": "relu"}),
         ((8, 33, 41, 16), {"training": True, "axis": -1}),
         ((8, 33, 41, 16), {"training": False, "axis": -1}),
+        ((8, 33, 41, 16), {"training": True, "axis": -1, "activation": "leaky_relu"}),
+        ((8, 16, 33, 41), {"training": False, "activation": "relu"}),
+        ((8, 16, 33, 41), {"training": True, "activation": "silu"}),
         ((9, 33, 143, 3), {"training": True, "axis": -1}),
         ((300, 20, 2, 3), {"training": True}),
         ((700, 301), {"training": True}),
@@ -356,6 +364,23 @@ class TestTorch:
             dy,
         )
         self.held_against("batch_norm", engine, expected, arrays, dy, mean, var, training=training)
+
+    @pytest.mark.parametrize("training", [True, False])
+    @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu", "silu"])
+    def test_activation(self, engine: str, shape: tuple[int, ...], training: bool, activation: str) -> None:
+        torch = pytest.importorskip("torch")
+        arrays, dy = self.drawn(shape, (4,))
+        mean, var = np.array([0.5, -1.0, 2.0, 0.0]), np.array([0.5, 1.0, 2.0, 3.0])
+        more = (0.2,) if activation == "leaky_relu" else ()
+        expected = torch_gradients(
+            lambda nn, x, gamma, beta: getattr(nn, activation)(
+                nn.batch_norm(x, torch.tensor(mean), torch.tensor(var), gamma, beta, training), *more
+            ),
+            arrays,
+            dy,
+        )
+        options = {"training": training, "activation": activation}
+        self.held_against("batch_norm", engine, expected, arrays, dy, mean, var, **options)
 
     @pytest.mark.parametrize("axes", [1, 2])
     def test_layer_norm(self, engine: str, shape: tuple[int, ...], axes: int) -> None:

@@ -79,7 +79,7 @@ cdef extern from "fastdl.h" nogil:
         int (*norm_apply)(void *, const void *, const void *, const void *, const void *, const void *,
                         const fd_norm *, int, double, int) noexcept nogil
         int (*norm_bwd)(void *, void *, void *, const void *, const void *, const void *, const void *,
-                        const void *, const fd_norm *, int) noexcept nogil
+                        const void *, const void *, const fd_norm *, int, double, int) noexcept nogil
         int (*rnn_fwd)(void *, void *, void *, void *, void *, void *, const void *, const void *, const void *,
                         const void *, const void *, const void *, const void *, const int64_t *,
                         const fd_rnn *, int) noexcept nogil

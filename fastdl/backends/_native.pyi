@@ -156,7 +156,10 @@ def norm_bwd(
     mean: np.ndarray,
     var: np.ndarray,
     gamma: np.ndarray,
+    beta: np.ndarray,
     plan: NormPlan,
+    act: int,
+    alpha: float,
     threads: int,
 ) -> None: ...
 def rnn_fwd(

@@ -273,12 +273,21 @@ def norm_apply(
 
 
 def norm_bwd(
-    dy: np.ndarray, x: np.ndarray, mean: np.ndarray, var: np.ndarray, gamma: np.ndarray, plan: NormPlan
+    dy: np.ndarray,
+    x: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    plan: NormPlan,
+    activation: str = "linear",
+    alpha: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     dx = np.empty(plan.shape, x.dtype)
     dgamma = np.empty(plan.groups * plan.channels, x.dtype)
     dbeta = np.empty_like(dgamma)
-    _native.norm_bwd(dx, dgamma, dbeta, dy, x, mean, var, gamma, plan, current().threads)
+    code, threads = _ACTIVATION[activation], current().threads
+    _native.norm_bwd(dx, dgamma, dbeta, dy, x, mean, var, gamma, beta, plan, code, alpha, threads)
     return dx, dgamma, dbeta
 
 

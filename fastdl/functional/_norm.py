@@ -10,7 +10,6 @@ import numpy as np
 
 from ..backends import Ops
 from ..checks import Shape, wanted
-from ..shapes import ACTIVATIONS
 from ..shapes_norm import NormPlan
 from ._arrays import Array, check_ctx, engine, gradient, restored
 
@@ -27,6 +26,7 @@ class NormCall(NamedTuple):
     dtype: np.dtype[Any]
     x: Array
     gamma: Array
+    beta: Array
     given: tuple[bool, ...]  # whether there was an x, a gamma, a beta
     moved: Shape  # the axes that were brought to the end
     activation: str
@@ -35,9 +35,10 @@ class NormCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NormContext:
-    """What the gradient needs: the call, the statistics it used, and y or z if the activation asks for it.
+    """What the gradient needs: the call, and the statistics it used.
 
-    It holds x, gamma and y themselves, not copies.
+    It holds x, gamma and beta themselves, not copies. What goes into the activation is made from them again,
+    which costs less than memory that holds it.
 
     Attributes
     ----------
@@ -48,7 +49,6 @@ class NormContext:
     call: NormCall
     mean: Array
     var: Array
-    saved: Array | None
 
     @property
     def op(self) -> str:
@@ -86,15 +86,9 @@ def normalised(
     ops = engine()
     if not plan.fixed:
         mean, var = ops.norm_stats(x, plan)
-    needed = ACTIVATIONS[activation]
-    if needed == "x":
-        saved = ops.norm_apply(x, mean, var, gamma, beta, plan)
-        y = ops.act_fwd(saved, activation, alpha)
-    else:
-        y = ops.norm_apply(x, mean, var, gamma, beta, plan, activation, alpha)
-        saved = y if needed else None
-    call = NormCall(op, ops, plan, dtype, x, gamma, given, moved, activation, alpha)
-    return restored(_put_back(y, moved), dtype), NormContext(call, mean, var, saved)
+    y = ops.norm_apply(x, mean, var, gamma, beta, plan, activation, alpha)
+    call = NormCall(op, ops, plan, dtype, x, gamma, beta, given, moved, activation, alpha)
+    return restored(_put_back(y, moved), dtype), NormContext(call, mean, var)
 
 
 def gradients_of_norm(op: str, dy: Any, ctx: NormContext, needs: Any) -> Gradients:
@@ -105,9 +99,9 @@ def gradients_of_norm(op: str, dy: Any, ctx: NormContext, needs: Any) -> Gradien
     dy = gradient(op, dy, _put_back(call.x, moved).shape, call.dtype)
     if moved:
         dy = np.ascontiguousarray(np.moveaxis(dy, moved, range(-len(moved), 0)))
-    if ctx.saved is not None:
-        dy = call.ops.act_bwd(dy, ctx.saved, call.activation, call.alpha)
-    dx, *others = call.ops.norm_bwd(dy, call.x, ctx.mean, ctx.var, call.gamma, plan)
+    dx, *others = call.ops.norm_bwd(
+        dy, call.x, ctx.mean, ctx.var, call.gamma, call.beta, plan, call.activation, call.alpha
+    )
     found = (_put_back(dx, moved), *(other.reshape(plan.affine_shape) for other in others))
     wants = [given and name in needs for name, given in zip(ARGUMENTS, call.given)]
     dx, dgamma, dbeta = (restored(a, call.dtype) if want else None for a, want in zip(found, wants))

@@ -52,15 +52,17 @@ def norm_bwd(
     mean,    # IN
     var,     # IN
     gamma,   # IN
-    plan, int threads,
+    beta,    # IN
+    plan, int act, double alpha, int threads,
 ):
     cdef Kernels kernels = kernels_of(dx)
     cdef fd_norm sizes
     cdef Out dx_out = output(dx), dgamma_out = output(dgamma), dbeta_out = output(dbeta)
     cdef In dy_in = input(dy), x_in = input(x), mean_in = input(mean), var_in = input(var)
-    cdef In gamma_in = input(gamma)
+    cdef In gamma_in = input(gamma), beta_in = input(beta)
     unpack_norm(&sizes, plan)
     with nogil:
         finish(kernels.norm_bwd(
-            dx_out, dgamma_out, dbeta_out, dy_in, x_in, mean_in, var_in, gamma_in, &sizes, threads
+            dx_out, dgamma_out, dbeta_out, dy_in, x_in, mean_in, var_in, gamma_in, beta_in,
+            &sizes, act, alpha, threads
         ))

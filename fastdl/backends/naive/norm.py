@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .pointwise import act_fwd
+from ...shapes import ACTIVATIONS
+from .pointwise import act_bwd, act_fwd
 
 if TYPE_CHECKING:
     from ...shapes_norm import NormPlan
@@ -52,13 +53,25 @@ def norm_apply(
 
 
 def norm_bwd(
-    dy: np.ndarray, x: np.ndarray, mean: np.ndarray, var: np.ndarray, gamma: np.ndarray, plan: NormPlan
+    dy: np.ndarray,
+    x: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    plan: NormPlan,
+    activation: str = "linear",
+    alpha: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """dx, dgamma and dbeta, with x̂ = (x − mean)·s and s = 1/sqrt(var + eps).
+    """dx, dgamma and dbeta, with x̂ = (x − mean)·s, s = 1/sqrt(var + eps) and dz = dy·act'(x̂·gamma + beta).
 
-    dgamma[g, c] = Σ dy·x̂ and dbeta[g, c] = Σ dy, over blocks, outer and inner. Where mean and var are fixed,
-    dx = s·gamma·dy; else dx = s·(gamma·dy − M(gamma·dy) − x̂·M(gamma·dy·x̂)), M being the mean of a set.
+    dgamma[g, c] = Σ dz·x̂ and dbeta[g, c] = Σ dz, over blocks, outer and inner. Where mean and var are fixed,
+    dx = s·gamma·dz; else dx = s·(gamma·dz − M(gamma·dz) − x̂·M(gamma·dz·x̂)), M being the mean of a set.
     """
+    saved = norm_apply(x, mean, var, gamma, beta, plan)
+    if ACTIVATIONS[activation] == "y":
+        saved = act_fwd(saved, activation, alpha)
+    dy = act_bwd(dy, saved, activation, alpha)
     dx, scale = np.zeros(plan.split, x.dtype), _scale(var, plan)
     x, dy, mean = x.reshape(plan.split), dy.reshape(plan.split), mean.reshape(scale.shape)
     gamma = gamma.reshape(plan.groups, plan.channels)

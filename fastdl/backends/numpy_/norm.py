@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .pointwise import act_fwd
+from ...shapes import ACTIVATIONS
+from .pointwise import act_bwd, act_fwd
 
 if TYPE_CHECKING:
     from ...shapes_norm import NormPlan
@@ -51,9 +52,22 @@ def norm_apply(
 
 
 def norm_bwd(
-    dy: np.ndarray, x: np.ndarray, mean: np.ndarray, var: np.ndarray, gamma: np.ndarray, plan: NormPlan
+    dy: np.ndarray,
+    x: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    plan: NormPlan,
+    activation: str = "linear",
+    alpha: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """dx, dgamma and dbeta; `naive` has the formulas."""
+    if activation != "linear":
+        saved = norm_apply(x, mean, var, gamma, beta, plan)
+        if ACTIVATIONS[activation] == "y":
+            saved = act_fwd(saved, activation, alpha)
+        dy = act_bwd(dy, saved, activation, alpha)
     scale = _scale(var, plan)
     hat = (x.reshape(plan.split) - _of_sets(mean, plan)) * scale
     dy = dy.reshape(plan.split)
