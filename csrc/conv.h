@@ -28,14 +28,14 @@ static int FD(run_tap_sum)(FD(tap_sum) *s, FD(weights) *v, int threads) {
     return rc;
 }
 
-/* computes  y = act(x * w + b), the convolution (cross-correlation) of plan
- * shapes    x (N, C, D, H, W), w (O, C/groups, KD, KH, KW), b (O) or NULL, y (N, O, OD, OH, OW)
+/* computes  y = act(scale * (x * w) + b), the convolution (cross-correlation) of plan
+ * shapes    x (N, C, D, H, W), w (O, C/groups, KD, KH, KW), b and scale (O) or NULL, y (N, O, OD, OH, OW)
  * layout    as written, or channels last: x (N, D, H, W, C), w (KD, KH, KW, C/groups, O), y (N, OD, OH, OW, O)
  * touches   every element; scratch of FD_BAND_BYTES a thread where a row of a band allows, and the packed weights
  * order     see the file's head
  * source    Zhang, Franchetti and Low, "High Performance Zero-Memory Overhead Direct Convolutions", 2018 */
-static int FD(fd_conv_fwd)(void *y, const void *x, const void *w, const void *b, const fd_conv *p, int act,
-                           double alpha, int threads) {
+static int FD(fd_conv_fwd)(void *y, const void *x, const void *w, const void *b, const void *scale, const fd_conv *p,
+                           int act, double alpha, int threads) {
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
     FD(tap_sum) s = {.src = x, .out = y, .batch = p->batch, .groups = p->groups, .act = act, .alpha = (T)alpha};
     s.strict = (int)p->strict;
@@ -44,7 +44,7 @@ static int FD(fd_conv_fwd)(void *y, const void *x, const void *w, const void *b,
     if (p->batch * p->out_channels * p->out[0] * p->out[1] * p->out[2] == 0) return FD_OK;
     FD(image_strides)(&s.src_n, &s.src_c, s.src_s, p->in_channels, p->in, (int)p->channels_last);
     FD(image_strides)(&s.out_n, &s.out_c, s.out_s, p->out_channels, p->out, (int)p->channels_last);
-    FD(weights) v = {.w = w, .bias = b, .kernel = {p->kernel[0], p->kernel[1], p->kernel[2]}};
+    FD(weights) v = {.w = w, .bias = b, .scale = scale, .kernel = {p->kernel[0], p->kernel[1], p->kernel[2]}};
     v.out = p->channels_last ? 1 : s.channels * taps;
     v.in = p->channels_last ? p->out_channels : taps;
     v.tap = p->channels_last ? s.channels * p->out_channels : 1;
@@ -59,14 +59,14 @@ static int FD(fd_conv_fwd)(void *y, const void *x, const void *w, const void *b,
     return rc;
 }
 
-/* computes  dx with respect to x of y = x * w; run forward, a transposed convolution with bias and activation
- * shapes    as fd_conv_fwd, b (C) or NULL
+/* computes  dx with respect to x of y = x * w; run forward, a transposed convolution with scale, bias and activation
+ * shapes    as fd_conv_fwd, b and scale (C) or NULL
  * layout    as fd_conv_fwd
  * touches   every element of dx once, as fd_conv_fwd
  * order     see the file's head
  * source    Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, chapter 4 */
-static int FD(fd_conv_dx)(void *dx, const void *dy, const void *w, const void *b, const fd_conv *p, int act,
-                          double alpha, int threads) {
+static int FD(fd_conv_dx)(void *dx, const void *dy, const void *w, const void *b, const void *scale, const fd_conv *p,
+                          int act, double alpha, int threads) {
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
     FD(tap_sum) s = {.src = dy, .crops = 1, .batch = p->batch, .groups = p->groups, .act = act, .alpha = (T)alpha};
     s.strict = (int)p->strict;
@@ -76,7 +76,7 @@ static int FD(fd_conv_dx)(void *dx, const void *dy, const void *w, const void *b
     int64_t whole[3];
     FD(image_strides)(&s.src_n, &s.src_c, s.src_s, p->out_channels, p->out, (int)p->channels_last);
     FD(image_strides)(&s.out_n, &s.out_c, whole, p->in_channels, p->in, (int)p->channels_last);
-    FD(weights) v = {.w = w, .bias = b, .kernel = {p->kernel[0], p->kernel[1], p->kernel[2]}};
+    FD(weights) v = {.w = w, .bias = b, .scale = scale, .kernel = {p->kernel[0], p->kernel[1], p->kernel[2]}};
     v.out = p->channels_last ? p->out_channels : taps;
     v.in = p->channels_last ? 1 : s.outputs * taps;
     v.tap = p->channels_last ? s.outputs * p->out_channels : 1;

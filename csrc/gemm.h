@@ -144,12 +144,13 @@ static void FD(pack)(T *restrict panel, const T *restrict src, int64_t rs, int64
     }
 }
 
-/* row[j] = act(row[j] + bias), or with bias[j] where the bias varies along the row (bias may be NULL). */
-static void FD(finish_row)(T *row, const T *bias, int bias_varies, int64_t n, int act, T alpha) {
-    if (bias != NULL) {
-        int64_t j = 0;
-        for (; j + VL <= n; j += VL) vstore(row + j, vload(row + j) + (bias_varies ? vload(bias + j) : vset1(*bias)));
-        for (; j < n; j++) row[j] += bias_varies ? bias[j] : *bias;
+/* row[j] = act(row[j] * scale[j] + bias[j]); scale and bias may be NULL. */
+static void FD(finish_row)(T *row, const T *scale, const T *bias, int64_t n, int act, T alpha) {
+    for (int64_t j = 0, left = n; (scale != NULL || bias != NULL) && j < n; j += VL, left -= VL) {
+        V sum = vload_upto(row + j, left);
+        if (scale != NULL) sum *= vload_upto(scale + j, left);
+        if (bias != NULL) sum += vload_upto(bias + j, left);
+        vstore_upto(row + j, sum, left);
     }
     if (act != FD_LINEAR) FD(act_row)(row, row, n, act, alpha);
 }
@@ -157,7 +158,7 @@ static void FD(finish_row)(T *row, const T *bias, int bias_varies, int64_t n, in
 /* Everything that the tasks of one product share; block_* and count_* describe the block packed at the moment. */
 typedef struct {
     T *c;
-    const T *a, *b, *bias;
+    const T *a, *b, *bias, *scale;
     int64_t n;                                       /* also the row pitch of c */
     int64_t a_rs, a_cs, b_rs, b_cs;                  /* op(a)[i][p] = a[i * a_rs + p * a_cs], op(b) likewise */
     int64_t row, rows, column, columns, step, steps; /* first and count, of c's rows and columns and of k */
@@ -207,7 +208,8 @@ static void FD(gemm_task)(void *arg, int64_t task, void *scratch) {
             for (; j + VL <= columns; j += VL) vstore(c + j, g->first ? vload(row + j) : vload(c + j) + vload(row + j));
             for (; j < columns; j++) c[j] = g->first ? row[j] : c[j] + row[j];
             if (g->last)
-                FD(finish_row)(c, g->bias == NULL ? NULL : g->bias + g->column + column, 1, columns, g->act, g->alpha);
+                FD(finish_row)(c, g->scale == NULL ? NULL : g->scale + g->column + column,
+                               g->bias == NULL ? NULL : g->bias + g->column + column, columns, g->act, g->alpha);
         }
     }
 }
@@ -219,16 +221,16 @@ static int64_t FD(gemm_chunk)(int64_t row_panels, int64_t column_panels) {
     return chunk;
 }
 
-/* computes  c = act(op(a) op(b) + bias)
- * shapes    c (m, n), op(a) (m, k), op(b) (k, n), bias (n) or NULL
+/* computes  c = act(op(a) op(b) * scale + bias)
+ * shapes    c (m, n), op(a) (m, k), op(b) (k, n), bias and scale (n) or NULL
  * layout    row-major; trans_a: a is (k, m), trans_b: b is (n, k)
  * touches   every element once or more; 1 MB of packed panels at most
  * order     see the file's head
  * source    Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008 */
-static int FD(fd_gemm)(void *c, const void *a, const void *b, const void *bias, int64_t m, int64_t n, int64_t k,
-                       int trans_a, int trans_b, int act, double alpha, int threads) {
+static int FD(fd_gemm)(void *c, const void *a, const void *b, const void *bias, const void *scale, int64_t m, int64_t n,
+                       int64_t k, int trans_a, int trans_b, int act, double alpha, int threads) {
     if (m == 0 || n == 0) return FD_OK;
-    FD(gemm_block) g = {.c = c, .a = a, .b = b, .bias = bias, .n = n, .act = act, .alpha = (T)alpha};
+    FD(gemm_block) g = {.c = c, .a = a, .b = b, .bias = bias, .scale = scale, .n = n, .act = act, .alpha = (T)alpha};
     g.a_rs = trans_a ? 1 : k;
     g.a_cs = trans_a ? m : 1;
     g.b_rs = trans_b ? 1 : n;

@@ -323,9 +323,10 @@ static void FD(image_strides)(int64_t *n, int64_t *c, int64_t s[3], int64_t chan
     *n = channels * size[0] * size[1] * size[2];
 }
 
-/* A view of the weights: w[(group * outputs + o) * out + c * in + t * tap], plus group * group_in for the inputs. */
+/* A view of the weights: w[(group * outputs + o) * out + c * in + t * tap], plus group * group_in for the inputs. Where
+ * there is a scale, each is multiplied by that of its output. */
 typedef struct {
-    const T *w, *bias;
+    const T *w, *bias, *scale;
     const FD(tap_sum) *s;
     T *panels;
     int64_t group, out, in, tap, kernel[3];
@@ -355,6 +356,8 @@ static void FD(pack_weights)(void *arg, int64_t task, void *scratch) {
                         for (int64_t i = 0; i < MR; i++)
                             to[k * MR + i] = i < outputs ? from[c * v->in + t * v->tap + i * v->out] : (T)0;
                     }
+    for (int64_t k = 0; v->scale != NULL && k < depth; k++)
+        for (int64_t i = 0; i < outputs; i++) to[k * MR + i] *= v->scale[group * s->outputs + first + i];
     V check = {0};
     for (int64_t k = 0; k < depth * MR; k += VL) check += vload_upto(to + k, depth * MR - k) * (V){0};
     if (!(vsum(check) == 0)) __atomic_store_n(&v->finite, 0, __ATOMIC_RELAXED);

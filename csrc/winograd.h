@@ -115,7 +115,7 @@ static void FD(load_taps)(V *every, const T *from, const FD(weights) *v, int64_t
     }
 }
 
-/* computes  weights[e][c][o] = (G w G^T)[e] for channel c = task of every phase and all outputs of the block
+/* computes  weights[e][c][o] = (G w G^T)[e], w scaled, for channel c = task of every phase and all outputs of the block
  * touches   row c of each of the matrices, zero where c or o is padding */
 static void FD(winograd_weights_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
@@ -129,6 +129,8 @@ static void FD(winograd_weights_task)(void *arg, int64_t task, void *scratch) {
         V every[WINOGRAD_KERNEL], kernel[9], half[18], all[36];
         const int64_t left = task < g->s->channels ? g->s->outputs - g->first - o : 0, lanes = FD(least)(left, VL);
         const T *from = v->w + g->group * v->group + (g->first + o) * v->out + task * v->in;
+        const int64_t output = g->group * g->s->outputs + g->first + o;
+        const V scale = v->scale != NULL && lanes > 0 ? vload_upto(v->scale + output, lanes) : vset1(1);
         if (in_rows) FD(load_taps)(every, from, v, all_taps, lanes);
         for (int64_t phase = 0; phase < g->phases; phase++) {
             int64_t rows[3], columns[3], first;
@@ -139,8 +141,8 @@ static void FD(winograd_weights_task)(void *arg, int64_t task, void *scratch) {
                     const int here = lanes > 0 && i < height && j < width;
                     const int64_t tap = here ? rows[i] * v->kernel[2] + columns[j] : 0;
                     kernel[i * taps + j] = !here     ? (V){0}
-                                           : in_rows ? every[tap]
-                                                     : vload_step(from + tap * v->tap, v->out, lanes);
+                                           : in_rows ? every[tap] * scale
+                                                     : vload_step(from + tap * v->tap, v->out, lanes) * scale;
                 }
             for (int j = 0; j < taps; j++) FD(transform_weight)(half + j, taps, kernel + j, taps, taps);
             for (int i = 0; i < size; i++) FD(transform_weight)(all + size * i, 1, half + taps * i, 1, taps);

@@ -11,6 +11,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
+ActivationLike: TypeAlias = str | tuple[str, float] | None
 Shape: TypeAlias = tuple[int, ...]
 Ints: TypeAlias = int | Sequence[int]
 Padding: TypeAlias = int | str | Sequence[int | Sequence[int]]

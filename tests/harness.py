@@ -51,6 +51,12 @@ def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return x + np.copysign(0.125, x)
 
 
+def drawn(seed: int, *shapes: tuple[int, ...], dtype: str = "float64") -> list[np.ndarray]:
+    """Normal numbers of so many shapes, the same in every dtype."""
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=shape).astype(np.float32).astype(dtype) for shape in shapes]
+
+
 def distinct(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Numbers at least 1/32 apart: no ties, and none within reach of a finite difference."""
     size = int(np.prod(shape))
@@ -232,15 +238,15 @@ class Case:
         if operation.kind == "choice" and name == "y":
             error = np.zeros_like(reference)
         elif operation.kind == "curve":
-            error = _gamma(operation.terms or 1, dtype) * (np.abs(reference) + 1)
+            error = gamma(operation.terms or 1, dtype) * (np.abs(reference) + 1)
         else:
-            error = _gamma(operation.terms or self.count[name], dtype) * self.magnitude[name]
+            error = gamma(operation.terms or self.count[name], dtype) * self.magnitude[name]
         # A float16 result is a float32 one, rounded once more.
         return error + np.finfo(np.float16).eps * (np.abs(reference) + 1) / 2 if dtype == "float16" else error
 
 
-def _gamma(terms: int | np.ndarray, dtype: str) -> Any:
-    """γ_K of the dtype that the sum is made in, and that of the reference."""
+def gamma(terms: int | np.ndarray, dtype: str) -> Any:
+    """γ_K of the dtype that the sum is made in, and that of the reference, which is float64."""
     total = 0.0
     for summed in ("float64", "float64" if dtype == "float64" else "float32"):
         ku = terms * np.finfo(summed).eps / 2

@@ -42,12 +42,12 @@ cdef extern from "fastdl.h" nogil:
 
     ctypedef struct fd_kernels:
         const char *isa
-        int (*gemm)(void *, const void *, const void *, const void *, int64_t, int64_t, int64_t, int, int,
-                        int, double, int) noexcept nogil
-        int (*conv_fwd)(void *, const void *, const void *, const void *, const fd_conv *, int, double,
-                        int) noexcept nogil
-        int (*conv_dx)(void *, const void *, const void *, const void *, const fd_conv *, int, double,
-                        int) noexcept nogil
+        int (*gemm)(void *, const void *, const void *, const void *, const void *, int64_t, int64_t, int64_t,
+                        int, int, int, double, int) noexcept nogil
+        int (*conv_fwd)(void *, const void *, const void *, const void *, const void *, const fd_conv *, int,
+                        double, int) noexcept nogil
+        int (*conv_dx)(void *, const void *, const void *, const void *, const void *, const fd_conv *, int,
+                        double, int) noexcept nogil
         int (*conv_dw)(void *, const void *, const void *, const fd_conv *, int) noexcept nogil
         int (*maxpool_fwd)(void *, void *, const void *, const fd_pool *, int) noexcept nogil
         int (*maxpool_bwd)(void *, const void *, const void *, const fd_pool *, int) noexcept nogil

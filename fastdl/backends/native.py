@@ -51,11 +51,13 @@ def gemm(
     alpha: float = 0.0,
     trans_a: bool = False,
     trans_b: bool = False,
+    scale: np.ndarray | None = None,
 ) -> np.ndarray:
     k, m = a.shape if trans_a else a.shape[::-1]
     n = b.shape[0 if trans_b else 1]
     c = np.empty((m, n), a.dtype)
-    _native.gemm(c, a, b, bias, m, n, k, trans_a, trans_b, _ACTIVATION[activation], alpha, current().threads)
+    code, threads = _ACTIVATION[activation], current().threads
+    _native.gemm(c, a, b, bias, scale, m, n, k, trans_a, trans_b, code, alpha, threads)
     return c
 
 
@@ -71,9 +73,10 @@ def conv_fwd(
     plan: ConvPlan,
     activation: str = "linear",
     alpha: float = 0.0,
+    scale: np.ndarray | None = None,
 ) -> np.ndarray:
     y = np.empty(plan.y_shape, x.dtype)
-    _native.conv_fwd(y, x, w, b, plan, _ACTIVATION[activation], alpha, _strict(), current().threads)
+    _native.conv_fwd(y, x, w, b, scale, plan, _ACTIVATION[activation], alpha, _strict(), current().threads)
     return y
 
 
@@ -84,9 +87,10 @@ def conv_dx(
     plan: ConvPlan,
     activation: str = "linear",
     alpha: float = 0.0,
+    scale: np.ndarray | None = None,
 ) -> np.ndarray:
     dx = np.empty(plan.x_shape, dy.dtype)
-    _native.conv_dx(dx, dy, w, b, plan, _ACTIVATION[activation], alpha, _strict(), current().threads)
+    _native.conv_dx(dx, dy, w, b, scale, plan, _ACTIVATION[activation], alpha, _strict(), current().threads)
     return dx
 
 

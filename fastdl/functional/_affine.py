@@ -7,16 +7,16 @@ is fused only when nothing is kept; with a ctx it runs after the product, and z 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..backends import Ops
-from ..checks import Shape, one_of, wanted
+from ..checks import ActivationLike, Shape, number, one_of, wanted
 from ..shapes import ACTIVATIONS, DEFAULT_ALPHA
-from ._arrays import Array, check_ctx, gradient, restored
+from ._arrays import Array, check_ctx, floats, gradient, restored
 
 ARGUMENTS = ("x", "w", "b")
 Gradients = tuple[Array | None, Array | None, Array | None]
@@ -60,13 +60,37 @@ class AffineContext:
         return self.call.plan
 
 
-def activation_of(op: str, name: str | None) -> tuple[str, float]:
+def checked_floats(op: str, x: Any, w: Any, b: Any, scale: Any) -> tuple[Sequence[Any], np.dtype[Any], bool]:
+    """Return x, w, b and scale as `floats` does."""
+    if scale is not None:
+        return floats(op, "x w (b) scale", x, w, b, scale)
+    arrays, dtype, ready = floats(op, "x w (b)", x, w, b)
+    return (*arrays, None), dtype, ready
+
+
+def check_scale(op: str, scale: Array | None, channels: int) -> None:
+    """Refuse a scale that has not one entry an output channel."""
+    if scale is not None and scale.shape != (channels,):
+        raise ValueError(
+            f"{op}: scale must have shape ({channels},), one entry an output channel; got {scale.shape}"
+        )
+
+
+def activation_of(op: str, activation: ActivationLike) -> tuple[str, float]:
     """Return the engine's name of an activation, and its alpha."""
-    if name is None:
+    if activation is None:
         return "linear", 0.0
+    name: Any = activation
+    alpha = None
+    if isinstance(activation, tuple) and len(activation) == 2:
+        name, alpha = activation
     if not isinstance(name, str) or name not in ACTIVATIONS:
         one_of(op, "activation", name, ACTIVATIONS)
-    return name, DEFAULT_ALPHA.get(name, 0.0)
+    if alpha is None:
+        return name, DEFAULT_ALPHA.get(name, 0.0)
+    if name not in DEFAULT_ALPHA:
+        raise ValueError(f"{op}: activation {name!r} has no alpha; got {activation!r}")
+    return name, number(op, f"the alpha of activation {name!r}", alpha)
 
 
 def output_and_ctx(call: AffineCall, product: Callable[[str, float], Array]) -> tuple[Array, AffineContext]:

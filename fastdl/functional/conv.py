@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..checks import Ints, Padding
+from ..checks import ActivationLike, Ints, Padding
 from ..shapes import ConvPlan, conv_plan
 from ._affine import (
     ARGUMENTS,
@@ -17,10 +17,12 @@ from ._affine import (
     Gradients,
     activation_of,
     bias_gradient,
+    check_scale,
+    checked_floats,
     gradient_of_sum,
     output_and_ctx,
 )
-from ._arrays import Array, canonical, engine, floats, restored
+from ._arrays import Array, canonical, engine, restored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,12 +50,13 @@ def conv2d(
     padding: Padding = 0,
     dilation: Ints = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: ActivationLike = None,
+    scale: ArrayLike | None = None,
     layout: str = "NCHW",
 ) -> Array:
-    """Return y = activation(x ⋆ w + b), the convolution over two axes.
+    """Return y = activation(scale · (x ⋆ w) + b), the convolution over two axes.
 
-    y[n, o, i, j] = b[o] + Σ_{c, p, q} x[n, c, i·s + p·d - pad, j·s + q·d - pad] · w[o, c, p, q]
+    (x ⋆ w)[n, o, i, j] = Σ_{c, p, q} x[n, c, i·s + p·d - pad, j·s + q·d - pad] · w[o, c, p, q]
     for stride s and dilation d.
 
     Parameters
@@ -74,8 +77,10 @@ def conv2d(
     groups : int
         The channels are split into this many groups that do not see each other; with
         ``groups == C`` the convolution is depthwise.
-    activation : str, optional
-        Applied to the sum in the same pass; the names are those of `linear`.
+    activation : str or (str, float), optional
+        Applied to the sum in the same pass, as in `linear`.
+    scale : (O,) array of floats, optional
+        Multiplies each channel before b is added, as in `linear`.
     layout : "NCHW" or "NHWC"
         Where the channels are, in x and y, and with it the axes of w.
 
@@ -108,7 +113,7 @@ def conv2d(
            [-1., -1.]])
     """
     geometry = (stride, padding, dilation, groups, layout)
-    return _output("conv2d", 2, x, w, b, activation, geometry)
+    return _output("conv2d", 2, x, w, b, activation, scale, geometry)
 
 
 def conv2d_forward(
@@ -120,7 +125,7 @@ def conv2d_forward(
     padding: Padding = 0,
     dilation: Ints = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: ActivationLike = None,
     layout: str = "NCHW",
 ) -> tuple[Array, AffineContext]:
     """Return what `conv2d` returns, and the ctx that `conv2d_backward` takes.
@@ -172,7 +177,8 @@ def conv1d(
     padding: Padding = 0,
     dilation: Ints = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: ActivationLike = None,
+    scale: ArrayLike | None = None,
     layout: str = "NCHW",
 ) -> Array:
     """Return the convolution over one axis, time or position.
@@ -188,7 +194,7 @@ def conv1d(
     array([[[1.5, 3. ]]])
     """
     geometry = (stride, padding, dilation, groups, layout)
-    return _output("conv1d", 1, x, w, b, activation, geometry)
+    return _output("conv1d", 1, x, w, b, activation, scale, geometry)
 
 
 def conv1d_forward(
@@ -200,7 +206,7 @@ def conv1d_forward(
     padding: Padding = 0,
     dilation: Ints = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: ActivationLike = None,
     layout: str = "NCHW",
 ) -> tuple[Array, AffineContext]:
     """Return what `conv1d` returns, and the ctx that `conv1d_backward` takes."""
@@ -222,7 +228,8 @@ def conv3d(
     padding: Padding = 0,
     dilation: Ints = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: ActivationLike = None,
+    scale: ArrayLike | None = None,
     layout: str = "NCHW",
 ) -> Array:
     """Return the convolution over three axes: volumes, or images in time.
@@ -239,7 +246,7 @@ def conv3d(
     array([8.])
     """
     geometry = (stride, padding, dilation, groups, layout)
-    return _output("conv3d", 3, x, w, b, activation, geometry)
+    return _output("conv3d", 3, x, w, b, activation, scale, geometry)
 
 
 def conv3d_forward(
@@ -251,7 +258,7 @@ def conv3d_forward(
     padding: Padding = 0,
     dilation: Ints = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: ActivationLike = None,
     layout: str = "NCHW",
 ) -> tuple[Array, AffineContext]:
     """Return what `conv3d` returns, and the ctx that `conv3d_backward` takes."""
@@ -265,32 +272,40 @@ def conv3d_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = 
 
 
 def _output(
-    op: str, ndim: int, x: Any, w: Any, b: Any, activation: str | None, geometry: tuple[Any, ...]
+    op: str,
+    ndim: int,
+    x: Any,
+    w: Any,
+    b: Any,
+    activation: ActivationLike,
+    scale: Any,
+    geometry: tuple[Any, ...],
 ) -> Array:
     kind, alpha = activation_of(op, activation)
-    x, w, b, plan, dtype = _checked(op, ndim, x, w, b, geometry)
-    return restored(engine().conv_fwd(x, w, b, plan, kind, alpha), dtype)
+    x, w, b, scale, plan, dtype = _checked(op, ndim, x, w, b, scale, geometry)
+    return restored(engine().conv_fwd(x, w, b, plan, kind, alpha, scale), dtype)
 
 
 def _output_and_ctx(
-    op: str, ndim: int, x: Any, w: Any, b: Any, activation: str | None, geometry: tuple[Any, ...]
+    op: str, ndim: int, x: Any, w: Any, b: Any, activation: ActivationLike, geometry: tuple[Any, ...]
 ) -> tuple[Array, AffineContext]:
     kind, alpha = activation_of(op, activation)
-    x, w, b, plan, dtype = _checked(op, ndim, x, w, b, geometry)
+    x, w, b, _, plan, dtype = _checked(op, ndim, x, w, b, None, geometry)
     ops = engine()
     call = AffineCall(op, ops, plan, dtype, plan.y_shape, x, w, b, kind, alpha)
     return output_and_ctx(call, partial(ops.conv_fwd, x, w, b, plan))
 
 
 def _checked(
-    op: str, ndim: int, x: Any, w: Any, b: Any, geometry: tuple[Any, ...]
-) -> tuple[Array, Array, Array | None, ConvPlan, np.dtype[Any]]:
-    """Return x, w and b, all canonical, the plan, and the dtype of the result."""
-    (x, w, b), dtype, ready = floats(op, "x w (b)", x, w, b)
+    op: str, ndim: int, x: Any, w: Any, b: Any, scale: Any, geometry: tuple[Any, ...]
+) -> tuple[Array, Array, Array | None, Array | None, ConvPlan, np.dtype[Any]]:
+    """Return x, w, b and scale, all canonical, the plan, and the dtype of the result."""
+    (x, w, b, scale), dtype, ready = checked_floats(op, x, w, b, scale)
     plan = conv_plan(op, x.shape, w.shape, None if b is None else b.shape, ndim, *geometry)
+    check_scale(op, scale, plan.out_channels)
     if not ready:
-        x, w, b = canonical((x, w, b), dtype)
-    return x, w, b, plan, dtype
+        x, w, b, scale = canonical((x, w, b, scale), dtype)
+    return x, w, b, scale, plan, dtype
 
 
 def _backward(op: str, dy: Any, ctx: AffineContext, needs: tuple[str, ...]) -> Gradients:

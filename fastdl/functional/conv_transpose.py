@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..checks import Ints, Padding
+from ..checks import ActivationLike, Ints, Padding
 from ..shapes import ConvPlan, conv_transpose_plan
 from ._affine import (
     ARGUMENTS,
@@ -17,10 +17,12 @@ from ._affine import (
     Gradients,
     activation_of,
     bias_gradient,
+    check_scale,
+    checked_floats,
     gradient_of_sum,
     output_and_ctx,
 )
-from ._arrays import Array, canonical, engine, floats, restored
+from ._arrays import Array, canonical, engine, restored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,10 +51,11 @@ def conv_transpose2d(
     output_padding: Ints = 0,
     dilation: Ints = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: ActivationLike = None,
+    scale: ArrayLike | None = None,
     layout: str = "NCHW",
 ) -> Array:
-    """Return y = activation(x ⋆ᵀ w + b), the transposed convolution over two axes.
+    """Return y = activation(scale · (x ⋆ᵀ w) + b), the transposed convolution over two axes.
 
     Every entry of x adds the kernel, times itself, to the output at
     (i·stride - pad, j·stride - pad); a "deconvolution" undoes nothing.
@@ -77,8 +80,10 @@ def conv_transpose2d(
         Step between two taps of the kernel; 1 means neighbours.
     groups : int
         The channels are split into this many groups that do not see each other.
-    activation : str, optional
-        Applied to the sum in the same pass; the names are those of `linear`.
+    activation : str or (str, float), optional
+        Applied to the sum in the same pass, as in `linear`.
+    scale : (O,) array of floats, optional
+        Multiplies each channel before b is added, as in `linear`.
     layout : "NCHW" or "NHWC"
         Where the channels are, in x and y, and with it the axes of w.
 
@@ -109,7 +114,7 @@ def conv_transpose2d(
            [3., 3., 4., 4.]])
     """
     geometry = (stride, padding, output_padding, dilation, groups, layout)
-    return _output("conv_transpose2d", 2, x, w, b, activation, geometry)
+    return _output("conv_transpose2d", 2, x, w, b, activation, scale, geometry)
 
 
 def conv_transpose2d_forward(
@@ -122,7 +127,7 @@ def conv_transpose2d_forward(
     output_padding: Ints = 0,
     dilation: Ints = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: ActivationLike = None,
     layout: str = "NCHW",
 ) -> tuple[Array, AffineContext]:
     """Return what `conv_transpose2d` returns, and the ctx that `conv_transpose2d_backward` takes.
@@ -163,7 +168,8 @@ def conv_transpose1d(
     output_padding: Ints = 0,
     dilation: Ints = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: ActivationLike = None,
+    scale: ArrayLike | None = None,
     layout: str = "NCHW",
 ) -> Array:
     """Return the transposed convolution over one axis.
@@ -180,7 +186,7 @@ def conv_transpose1d(
     array([[[1. , 0.5, 2. , 1. ]]])
     """
     geometry = (stride, padding, output_padding, dilation, groups, layout)
-    return _output("conv_transpose1d", 1, x, w, b, activation, geometry)
+    return _output("conv_transpose1d", 1, x, w, b, activation, scale, geometry)
 
 
 def conv_transpose1d_forward(
@@ -193,7 +199,7 @@ def conv_transpose1d_forward(
     output_padding: Ints = 0,
     dilation: Ints = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: ActivationLike = None,
     layout: str = "NCHW",
 ) -> tuple[Array, AffineContext]:
     """Return what `conv_transpose1d` returns, and the ctx that `conv_transpose1d_backward` takes."""
@@ -218,7 +224,8 @@ def conv_transpose3d(
     output_padding: Ints = 0,
     dilation: Ints = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: ActivationLike = None,
+    scale: ArrayLike | None = None,
     layout: str = "NCHW",
 ) -> Array:
     """Return the transposed convolution over three axes.
@@ -235,7 +242,7 @@ def conv_transpose3d(
     (1, 3, 4, 4, 4)
     """
     geometry = (stride, padding, output_padding, dilation, groups, layout)
-    return _output("conv_transpose3d", 3, x, w, b, activation, geometry)
+    return _output("conv_transpose3d", 3, x, w, b, activation, scale, geometry)
 
 
 def conv_transpose3d_forward(
@@ -248,7 +255,7 @@ def conv_transpose3d_forward(
     output_padding: Ints = 0,
     dilation: Ints = 1,
     groups: int = 1,
-    activation: str | None = None,
+    activation: ActivationLike = None,
     layout: str = "NCHW",
 ) -> tuple[Array, AffineContext]:
     """Return what `conv_transpose3d` returns, and the ctx that `conv_transpose3d_backward` takes."""
@@ -264,32 +271,40 @@ def conv_transpose3d_backward(
 
 
 def _output(
-    op: str, ndim: int, x: Any, w: Any, b: Any, activation: str | None, geometry: tuple[Any, ...]
+    op: str,
+    ndim: int,
+    x: Any,
+    w: Any,
+    b: Any,
+    activation: ActivationLike,
+    scale: Any,
+    geometry: tuple[Any, ...],
 ) -> Array:
     kind, alpha = activation_of(op, activation)
-    x, w, b, plan, dtype = _checked(op, ndim, x, w, b, geometry)
-    return restored(engine().conv_dx(x, w, b, plan, kind, alpha), dtype)
+    x, w, b, scale, plan, dtype = _checked(op, ndim, x, w, b, scale, geometry)
+    return restored(engine().conv_dx(x, w, b, plan, kind, alpha, scale), dtype)
 
 
 def _output_and_ctx(
-    op: str, ndim: int, x: Any, w: Any, b: Any, activation: str | None, geometry: tuple[Any, ...]
+    op: str, ndim: int, x: Any, w: Any, b: Any, activation: ActivationLike, geometry: tuple[Any, ...]
 ) -> tuple[Array, AffineContext]:
     kind, alpha = activation_of(op, activation)
-    x, w, b, plan, dtype = _checked(op, ndim, x, w, b, geometry)
+    x, w, b, _, plan, dtype = _checked(op, ndim, x, w, b, None, geometry)
     ops = engine()
     call = AffineCall(op, ops, plan, dtype, plan.x_shape, x, w, b, kind, alpha)
     return output_and_ctx(call, partial(ops.conv_dx, x, w, b, plan))
 
 
 def _checked(
-    op: str, ndim: int, x: Any, w: Any, b: Any, geometry: tuple[Any, ...]
-) -> tuple[Array, Array, Array | None, ConvPlan, np.dtype[Any]]:
-    """Return x, w and b, all canonical, the plan, and the dtype of the result."""
-    (x, w, b), dtype, ready = floats(op, "x w (b)", x, w, b)
+    op: str, ndim: int, x: Any, w: Any, b: Any, scale: Any, geometry: tuple[Any, ...]
+) -> tuple[Array, Array, Array | None, Array | None, ConvPlan, np.dtype[Any]]:
+    """Return x, w, b and scale, all canonical, the plan, and the dtype of the result."""
+    (x, w, b, scale), dtype, ready = checked_floats(op, x, w, b, scale)
     plan = conv_transpose_plan(op, x.shape, w.shape, None if b is None else b.shape, ndim, *geometry)
+    check_scale(op, scale, plan.in_channels)
     if not ready:
-        x, w, b = canonical((x, w, b), dtype)
-    return x, w, b, plan, dtype
+        x, w, b, scale = canonical((x, w, b, scale), dtype)
+    return x, w, b, scale, plan, dtype
 
 
 def _backward(op: str, dy: Any, ctx: AffineContext, needs: tuple[str, ...]) -> Gradients:

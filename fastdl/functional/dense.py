@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..checks import ActivationLike
 from ..shapes import LinearPlan, linear_plan
 from ._affine import (
     ARGUMENTS,
@@ -12,10 +13,12 @@ from ._affine import (
     AffineContext,
     Gradients,
     activation_of,
+    check_scale,
+    checked_floats,
     gradient_of_sum,
     output_and_ctx,
 )
-from ._arrays import Array, canonical, engine, floats, restored
+from ._arrays import Array, canonical, engine, restored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +31,15 @@ __all__ = [
 ]
 
 
-def linear(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, *, activation: str | None = None) -> Array:
-    """Return y = activation(x·w + b).
+def linear(
+    x: ArrayLike,
+    w: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    activation: ActivationLike = None,
+    scale: ArrayLike | None = None,
+) -> Array:
+    """Return y = activation(scale · (x·w) + b).
 
     Parameters
     ----------
@@ -39,9 +49,13 @@ def linear(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, *, activation
         Weights, as Keras has them; a PyTorch weight is the transpose.
     b : (O,) array of floats, optional
         Bias.
-    activation : str, optional
+    activation : str or (str, float), optional
         Applied to the sum in the same pass: "relu", "leaky_relu", "elu", "selu", "sigmoid", "tanh",
-        "softplus", "gelu", "gelu_tanh" or "silu".
+        "softplus", "gelu", "gelu_tanh" or "silu". The alpha of "leaky_relu" and "elu" is Keras's, 0.2 and 1,
+        unless it is given with the name: ``("leaky_relu", 0.1)``.
+    scale : (O,) array of floats, optional
+        Multiplies each output before b is added: with it, a batch normalisation whose statistics are known
+        is part of the product. `linear_forward` has none.
 
     Returns
     -------
@@ -63,19 +77,20 @@ def linear(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, *, activation
     array([[1., 2., 0.]])
     """
     kind, alpha = activation_of("linear", activation)
-    x, w, b, plan, dtype = _checked(x, w, b)
-    return restored(engine().gemm(x, w, b, kind, alpha).reshape(plan.y_shape), dtype)
+    x, w, b, scale, plan, dtype = _checked(x, w, b, scale)
+    y = engine().gemm(x, w, b, kind, alpha, scale=scale)
+    return restored(y.reshape(plan.y_shape), dtype)
 
 
 def linear_forward(
-    x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, *, activation: str | None = None
+    x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, *, activation: ActivationLike = None
 ) -> tuple[Array, AffineContext]:
     """Return what `linear` returns, and the ctx that `linear_backward` takes.
 
     The ctx holds x, w and y themselves: they must not be written to before the backward.
     """
     kind, alpha = activation_of("linear", activation)
-    x, w, b, plan, dtype = _checked(x, w, b)
+    x, w, b, _, plan, dtype = _checked(x, w, b, None)
     ops = engine()
     call = AffineCall("linear", ops, plan, dtype, plan.y_shape, x, w, b, kind, alpha)
     return output_and_ctx(call, partial(ops.gemm, x, w, b))
@@ -117,12 +132,15 @@ def linear_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = 
     return dx, dw, db
 
 
-def _checked(x: Any, w: Any, b: Any) -> tuple[Array, Array, Array | None, LinearPlan, np.dtype[Any]]:
-    """Return x as a matrix, w and b, all canonical, the plan, and the dtype of the result."""
-    (x, w, b), dtype, ready = floats("linear", "x w (b)", x, w, b)
+def _checked(
+    x: Any, w: Any, b: Any, scale: Any
+) -> tuple[Array, Array, Array | None, Array | None, LinearPlan, np.dtype[Any]]:
+    """Return x as a matrix, w, b and scale, all canonical, the plan, and the dtype of the result."""
+    (x, w, b, scale), dtype, ready = checked_floats("linear", x, w, b, scale)
     plan = linear_plan("linear", x.shape, w.shape, None if b is None else b.shape)
+    check_scale("linear", scale, plan.out_features)
     if not ready:
-        x, w, b = canonical((x, w, b), dtype)
+        x, w, b, scale = canonical((x, w, b, scale), dtype)
     if x.ndim != 2:
         x = x.reshape(plan.rows, plan.in_features)
-    return x, w, b, plan, dtype
+    return x, w, b, scale, plan, dtype

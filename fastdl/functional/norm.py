@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..checks import Ints
+from ..checks import ActivationLike, Ints
 from ..shapes_norm import batch_norm_plan, group_norm_plan, layer_norm_plan, normalised_axes
 from ._affine import activation_of
 from ._arrays import Array, canonical, floats
@@ -46,7 +46,7 @@ def batch_norm(
     training: bool,
     eps: float = 1e-5,
     axis: int = 1,
-    activation: str | None = None,
+    activation: ActivationLike = None,
 ) -> Array:
     """Return y = activation((x - mean) / sqrt(var + eps) · gamma + beta), with one mean a channel.
 
@@ -61,8 +61,8 @@ def batch_norm(
     eps : float
     axis : int
         Where the channels are.
-    activation : str, optional
-        Applied in the same pass; the names are those of `linear`.
+    activation : str or (str, float), optional
+        Applied in the same pass, as in `linear`.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def batch_norm_forward(
     training: bool,
     eps: float = 1e-5,
     axis: int = 1,
-    activation: str | None = None,
+    activation: ActivationLike = None,
 ) -> tuple[Array, NormContext]:
     """Return what `batch_norm` returns, and the ctx that `batch_norm_backward` takes.
 
@@ -322,7 +322,7 @@ def _batch_norm(
     training: bool,
     eps: float,
     axis: int,
-    activation: str | None,
+    activation: ActivationLike,
 ) -> tuple[Array, NormContext]:
     op = "batch_norm"
     kind, alpha = activation_of(op, activation)

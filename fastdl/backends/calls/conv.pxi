@@ -16,35 +16,37 @@ cdef int unpack_conv(fd_conv *c, object plan, bint strict=False) except -1:
 
 
 def conv_fwd(
-    y,  # OUT
-    x,  # IN
-    w,  # IN
-    b,  # IN or None
+    y,      # OUT
+    x,      # IN
+    w,      # IN
+    b,      # IN or None
+    scale,  # IN or None
     plan, int act, double alpha, bint strict, int threads,
 ):
     cdef Kernels kernels = kernels_of(y)
     cdef fd_conv sizes
     cdef Out y_out = output(y)
-    cdef In x_in = input(x), w_in = input(w), b_in = input(b)
+    cdef In x_in = input(x), w_in = input(w), b_in = input(b), scale_in = input(scale)
     unpack_conv(&sizes, plan, strict)
     with nogil:
-        finish(kernels.conv_fwd(y_out, x_in, w_in, b_in, &sizes, act, alpha, threads))
+        finish(kernels.conv_fwd(y_out, x_in, w_in, b_in, scale_in, &sizes, act, alpha, threads))
 
 
 def conv_dx(
-    dx,  # OUT
-    dy,  # IN
-    w,   # IN
-    b,   # IN or None
+    dx,     # OUT
+    dy,     # IN
+    w,      # IN
+    b,      # IN or None
+    scale,  # IN or None
     plan, int act, double alpha, bint strict, int threads,
 ):
     cdef Kernels kernels = kernels_of(dx)
     cdef fd_conv sizes
     cdef Out dx_out = output(dx)
-    cdef In dy_in = input(dy), w_in = input(w), b_in = input(b)
+    cdef In dy_in = input(dy), w_in = input(w), b_in = input(b), scale_in = input(scale)
     unpack_conv(&sizes, plan, strict)
     with nogil:
-        finish(kernels.conv_dx(dx_out, dy_in, w_in, b_in, &sizes, act, alpha, threads))
+        finish(kernels.conv_dx(dx_out, dy_in, w_in, b_in, scale_in, &sizes, act, alpha, threads))
 
 
 def conv_dw(

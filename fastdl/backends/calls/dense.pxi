@@ -2,17 +2,20 @@
 
 
 def gemm(
-    c,     # OUT
-    a,     # IN
-    b,     # IN
-    bias,  # IN or None
+    c,      # OUT
+    a,      # IN
+    b,      # IN
+    bias,   # IN or None
+    scale,  # IN or None
     int64_t m, int64_t n, int64_t k, bint trans_a, bint trans_b, int act, double alpha, int threads,
 ):
     cdef Kernels kernels = kernels_of(c)
     cdef Out c_out = output(c)
-    cdef In a_in = input(a), b_in = input(b), bias_in = input(bias)
+    cdef In a_in = input(a), b_in = input(b), bias_in = input(bias), scale_in = input(scale)
     with nogil:
-        finish(kernels.gemm(c_out, a_in, b_in, bias_in, m, n, k, trans_a, trans_b, act, alpha, threads))
+        finish(kernels.gemm(
+            c_out, a_in, b_in, bias_in, scale_in, m, n, k, trans_a, trans_b, act, alpha, threads
+        ))
 
 
 def bias_grad(

@@ -53,12 +53,15 @@ def conv_fwd(
     plan: ConvPlan,
     activation: str = "linear",
     alpha: float = 0.0,
+    scale: np.ndarray | None = None,
 ) -> np.ndarray:
-    """y[n, o, i] = act(Σ_(c, k) x[n, c, i·stride + k·dilation − pad]·w[o, c, k] + b[o])."""
+    """y[n, o, i] = act(scale[o]·Σ_(c, k) x[n, c, i·stride + k·dilation − pad]·w[o, c, k] + b[o])."""
     y = np.zeros(plan.y_shape, x.dtype)
     x5, w5, y5 = _padded(x, plan), filters(w, plan), volume(y, plan.layout, plan.out_size)
     for at_x, at_w, at_y in _products(plan):
         y5[at_y] += x5[at_x] * w5[at_w]
+    if scale is not None:
+        y5 *= scale.reshape(-1, 1, 1, 1)
     if b is not None:
         y5 += b.reshape(-1, 1, 1, 1)
     return act_fwd(y, activation, alpha)
@@ -71,15 +74,18 @@ def conv_dx(
     plan: ConvPlan,
     activation: str = "linear",
     alpha: float = 0.0,
+    scale: np.ndarray | None = None,
 ) -> np.ndarray:
     """dx[n, c, i·stride + k·dilation − pad] += dy[n, o, i]·w[o, c, k].
 
-    Run forward it is the transposed convolution, which also adds b (in_channels,) and has an activation.
+    Run forward it is the transposed convolution, which also has scale and b (in_channels,) and an activation.
     """
     dx5 = _frame(plan, dy.dtype)
     w5, dy5 = filters(w, plan), volume(dy, plan.layout, plan.out_size)
     for at_x, at_w, at_y in _products(plan):
         dx5[at_x] += dy5[at_y] * w5[at_w]
+    if scale is not None:
+        dx5 *= scale.reshape(-1, 1, 1, 1)
     if b is not None:
         dx5 += b.reshape(-1, 1, 1, 1)
     return act_fwd(cropped(dx5, plan), activation, alpha)

@@ -15,13 +15,16 @@ def gemm(
     alpha: float = 0.0,
     trans_a: bool = False,
     trans_b: bool = False,
+    scale: np.ndarray | None = None,
 ) -> np.ndarray:
-    """c[m, n] = act(Σ_k a[m, k]·b[k, n] + bias[n]), a transposed first with `trans_a`, b with `trans_b`."""
+    """c[m, n] = act(scale[n]·Σ_k a[m, k]·b[k, n] + bias[n]), a and b transposed if `trans_*` says so."""
     a = a.T if trans_a else a
     b = b.T if trans_b else b
     c = np.zeros((a.shape[0], b.shape[1]), a.dtype)
     for m, n, k in np.ndindex(*c.shape, a.shape[1]):
         c[m, n] += a[m, k] * b[k, n]
+    if scale is not None:
+        c *= scale
     if bias is not None:
         c += bias
     return act_fwd(c, activation, alpha)

@@ -76,7 +76,16 @@ def _stacked(w: np.ndarray, plan: ConvPlan) -> np.ndarray:
     return filters(w, plan).reshape(plan.groups, plan.out_channels // plan.groups, rows)
 
 
-def _finish(y: np.ndarray, y5: np.ndarray, b: np.ndarray | None, activation: str, alpha: float) -> np.ndarray:
+def _finish(
+    y: np.ndarray,
+    y5: np.ndarray,
+    b: np.ndarray | None,
+    activation: str,
+    alpha: float,
+    scale: np.ndarray | None,
+) -> np.ndarray:
+    if scale is not None:
+        y5 *= scale.reshape(-1, 1, 1, 1)
     if b is not None:
         y5 += b.reshape(-1, 1, 1, 1)
     return y if activation == "linear" else act_fwd(y, activation, alpha)
@@ -89,8 +98,9 @@ def conv_fwd(
     plan: ConvPlan,
     activation: str = "linear",
     alpha: float = 0.0,
+    scale: np.ndarray | None = None,
 ) -> np.ndarray:
-    """y[n, o, i] = act(Σ_(c, k) x[n, c, i·stride + k·dilation − pad]·w[o, c, k] + b[o])."""
+    """y[n, o, i] = act(scale[o]·Σ_(c, k) x[n, c, i·stride + k·dilation − pad]·w[o, c, k] + b[o])."""
     y = np.empty(plan.y_shape, x.dtype)
     seen, stacked, y5 = (
         _view(_padded(x, plan), plan),
@@ -101,7 +111,7 @@ def conv_fwd(
         out = y5[block]
         n, channels, *size = out.shape
         out[...] = (stacked @ _columns(seen[block], plan.groups)).reshape(channels, n, *size).swapaxes(0, 1)
-    return _finish(y, y5, b, activation, alpha)
+    return _finish(y, y5, b, activation, alpha, scale)
 
 
 def conv_dx(
@@ -111,10 +121,11 @@ def conv_dx(
     plan: ConvPlan,
     activation: str = "linear",
     alpha: float = 0.0,
+    scale: np.ndarray | None = None,
 ) -> np.ndarray:
     """dx[n, c, i·stride + k·dilation − pad] += dy[n, o, i]·w[o, c, k].
 
-    Run forward it is the transposed convolution, which also adds b (in_channels,) and has an activation.
+    Run forward it is the transposed convolution, which also has scale and b (in_channels,) and an activation.
     """
     frame = _frame(plan, dy.dtype)
     seen, stacked, dy5 = _view(frame, plan), _stacked(w, plan), volume(dy, plan.layout, plan.out_size)
@@ -126,7 +137,7 @@ def conv_dx(
         for tap in np.ndindex(plan.kernel):
             target[(..., *tap)] += parts[(slice(None), *tap)].swapaxes(0, 1)
     dx = cropped(frame, plan)
-    return _finish(dx, volume(dx, plan.layout, plan.in_size), b, activation, alpha)
+    return _finish(dx, volume(dx, plan.layout, plan.in_size), b, activation, alpha, scale)
 
 
 def conv_dw(dy: np.ndarray, x: np.ndarray, plan: ConvPlan) -> np.ndarray:

@@ -15,9 +15,12 @@ def gemm(
     alpha: float = 0.0,
     trans_a: bool = False,
     trans_b: bool = False,
+    scale: np.ndarray | None = None,
 ) -> np.ndarray:
-    """c = act(a @ b + bias), a transposed first with `trans_a`, b with `trans_b`."""
+    """c = act(a @ b · scale + bias), a transposed first with `trans_a`, b with `trans_b`."""
     c = (a.T if trans_a else a) @ (b.T if trans_b else b)
+    if scale is not None:
+        c *= scale
     if bias is not None:
         c += bias
     return c if activation == "linear" else act_fwd(c, activation, alpha)
