@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def print_summary(model: Trainer, line_length: int, print_fn: Callable[[str], Any]) -> None:
     """Print the layers, the shapes of their outputs and their numbers of parameters.
 
-    Where the layers are more than a line, a column says what each is connected to.
+    Where the layers are more than a line, a column says what each is connected to. A plus is before those
+    that take no pass of their own at inference.
     """
     titles = ["Layer (type)", "Output Shape", "Param #"]
     wide = line_length * 3 // 8
@@ -37,6 +38,8 @@ def print_summary(model: Trainer, line_length: int, print_fn: Callable[[str], An
     for cells in _rows(model):
         print_fn(row(*cells))
     print_fn("=" * line_length)
+    if model.fused_calls:
+        print_fn("+ at inference part of the layer before, or dropped")
     total = model.count_params()
     trainable = sum(weight.size for weight in model.trainable_weights)
     print_fn(f"Total params: {total:,}")
@@ -63,7 +66,8 @@ def _rows(graph: Graph) -> list[list[str]]:
         calls = [call for call in graph.calls if call.layer is layer]
         shapes = [str(tensor.shape) for tensor in nested.parts(calls[0].outputs)]
         first, *others = [_port(tensor, graph) for call in calls for tensor in nested.parts(call.inputs)]
-        title = f"{layer.name} ({type(layer).__name__})"
+        fused = all(call in graph.fused_calls for call in calls)
+        title = f"{'+ ' if fused else ''}{layer.name} ({type(layer).__name__})"
         rows.append([title, ", ".join(shapes), f"{layer.count_params():,}", first])
         rows += [["", "", "", other] for other in others]
     return rows

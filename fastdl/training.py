@@ -407,7 +407,8 @@ class Trainer(Graph):
     def summary(self, line_length: int = 80, print_fn: Callable[[str], Any] = print) -> None:
         """Print a table of the layers, the shapes of their outputs and their numbers of parameters.
 
-        Where the layers are more than a line, a column says what each is connected to.
+        Where the layers are more than a line, a column says what each is connected to. A plus is before
+        those that inference computes in the pass of another one.
 
         Parameters
         ----------

@@ -131,7 +131,8 @@ class TestState:
         model, x = self.model(), wave(ROWS)
         model.trainable = False
         before = model.get_weights()
-        np.testing.assert_array_equal(model.vjp(x)[0], model(x))
+        # Numbers of order one; inference rounds elsewhere, see test_fusion.py.
+        np.testing.assert_allclose(model.vjp(x)[0], model(x), rtol=1e-5, atol=1e-6)
         assert_equal(model.get_weights(), before)
 
     def test_no_optimizer_touches_it(self) -> None:

@@ -8,6 +8,7 @@ from numpy.typing import DTypeLike
 
 from .. import constraints, initializers, regularizers
 from .base import Array, Back, Layer
+from .norm import BatchNormalization
 from .operation import Operation
 from .pointwise import Pointwise, resolve_activation
 
@@ -55,16 +56,36 @@ class Affine(Layer):
         """Return the gradient of `to_call`'s result as one of the kernel."""
         return dkernel
 
+    @property
+    def channel_axis(self) -> int:
+        """Where the output's channels are."""
+        return -1
+
+    @property
+    def fusible(self) -> bool:
+        """Whether `call_fused` may be given something: no activation of its own follows."""
+        return self._after is None
+
     def call(self, x: Array) -> Array:
-        after = self._after
+        return self.call_fused(x, None, self._after)
+
+    def call_fused(self, x: Array, norm: BatchNormalization | None, after: Pointwise | None) -> Array:
+        """Return what a normalisation and an activation make of the output, for inference.
+
+        They are part of the same pass, but for an activation that is not `fused` and a normalisation that
+        has no finite scale.
+        """
         fused = after.fused if after else None
-        y = self.operation.run(
-            x,
-            self.to_call(self._params["kernel"]),
-            self._params.get("bias"),
-            activation=fused,
-            **self.arguments,
-        )
+        bias, arguments = self._params.get("bias"), self.arguments
+        if norm is not None:
+            folded = norm.scale_and_shift(bias)
+            if folded is None:
+                y = norm(self.call_fused(x, None, None))
+                return after(y) if after else y
+            scale, bias = folded
+            arguments = {**arguments, "scale": scale}
+        kernel = self.to_call(self._params["kernel"])
+        y = self.operation.run(x, kernel, bias, activation=fused, **arguments)
         return after(y) if after and not fused else y
 
     def vjp(self, x: Array, training: bool = True) -> tuple[Array, Back]:

@@ -48,6 +48,10 @@ class Convolution(Affine):
         self._turned = (self.ndim + 1, self.ndim, *range(self.ndim))  # HWIO -> OIHW
         self._back_turned = (*range(2, self.ndim + 2), 1, 0)
 
+    @property
+    def channel_axis(self) -> int:
+        return -1 if self.data_format == "channels_last" else 1
+
     def channels(self, input_shape: Shape) -> int:
         """Return how many channels input of this shape has."""
         if len(input_shape) != self.ndim + 2:

@@ -10,7 +10,9 @@ from .arrays import Array
 from .base import Shape
 from .chain import Chain
 from .conv import Conv2D, Convolution
+from .norm import BatchNormalization
 from .operation import Operation
+from .pointwise import Pointwise
 
 
 class DepthwiseConv2D(Convolution):
@@ -183,7 +185,7 @@ class SeparableConv2D(Chain):
             dtype=self.dtype,
             seed=None if self.seed is None else self.seed + 1,
         )
-        self.layers = [depthwise, pointwise]
+        self.layers: list[Any] = [depthwise, pointwise]
         self.trainable = options.get("trainable", True)
         self.filters = pointwise.filters
         self.kernel_size = depthwise.kernel_size
@@ -203,3 +205,18 @@ class SeparableConv2D(Chain):
         self.depthwise_constraint = depthwise.depthwise_constraint
         self.pointwise_constraint = pointwise.kernel_constraint
         self.bias_constraint = pointwise.bias_constraint
+
+    @property
+    def channel_axis(self) -> int:
+        """Where the output's channels are."""
+        return self.layers[1].channel_axis
+
+    @property
+    def fusible(self) -> bool:
+        """As of a dense or convolutional layer."""
+        return self.layers[1].fusible
+
+    def call_fused(self, x: Array, norm: BatchNormalization | None, after: Pointwise | None) -> Array:
+        """Return what a normalisation and an activation make of the output, for inference."""
+        depthwise, pointwise = self.layers
+        return pointwise.call_fused(depthwise(x), norm, after)

@@ -13,6 +13,7 @@ import numpy as np
 from .. import nested
 from .base import Array, Back, Layer
 from .composite import Composite
+from .fusion import fused
 from .symbolic import Call, Tensor
 
 Form: TypeAlias = tuple[tuple[int, ...], np.dtype[Any]]
@@ -35,7 +36,7 @@ class Step:
         Places that nobody reads any more.
     """
 
-    layer: Layer
+    layer: Any
     reads: Any
     writes: Any
     sources: list[int]
@@ -101,12 +102,16 @@ class Graph(Composite):
     ----------
     calls : list of Call
         In an order to compute in.
+    fused_calls : list of Call
+        Those that inference computes in the pass of the call before; see `fusion`.
     """
 
     calls: Sequence[Call] = ()
+    fused_calls: Sequence[Call] = ()
     _inputs: Any = ()
     _outputs: Any = ()
     _steps: Sequence[Step] = ()
+    _inference: Sequence[Step] = ()
 
     def connect(self, inputs: Any, outputs: Any) -> list[Layer]:
         """Take the graph between symbolic tensors as one's own, and return its layers in Keras's order.
@@ -191,6 +196,7 @@ class Graph(Composite):
         self._entrances = [readers.get(place) for place in range(len(self.inputs))]
         uses = Counter(self._result_places) + Counter(place for step in steps for place in step.sources)
         writers = {step.writes: step.layer for step in steps if type(step.writes) is int}
+        self._inference, self.fused_calls = fused(steps, self.calls, uses)
         self._ends = [writers.get(place) if uses[place] == 1 else None for place in self._result_places]
         return steps
 
@@ -261,7 +267,7 @@ class Graph(Composite):
 
     def call(self, x: Any) -> Any:
         values = self._begin(x)
-        for step in self._steps:
+        for step in self._inference:
             step.write(values, step.layer(step.read(values), bool(step.training)))
         return self._results(values)
 

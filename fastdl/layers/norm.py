@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from .. import checks, constraints, initializers, regularizers
 from ..shapes_norm import normalised_axes
 from .base import Array, Back, Layer, Shape
 from .operation import Operation
+from .pointwise import Pointwise
 
 
 class _Normalization(Layer):
@@ -137,8 +141,26 @@ class BatchNormalization(_Normalization):
         self.add_weight("moving_mean", shape, self.moving_mean_initializer, trainable=False)
         self.add_weight("moving_variance", shape, self.moving_variance_initializer, trainable=False)
 
+    channel_axis = None  # no normalisation becomes part of this one
+    fusible = True
+
     def call(self, x: Array) -> Array:
-        return self.operation.run(x, *self._affine(), *self._moving(), training=False, **self.arguments)
+        return self.call_fused(x, None, None)
+
+    def call_fused(self, x: Array, norm: None, after: Pointwise | None) -> Array:
+        """Return what an activation that is `fused` makes of the output, for inference."""
+        fused = after.fused if after else None
+        running = (*self._affine(), *self._moving())
+        return self.operation.run(x, *running, training=False, activation=fused, **self.arguments)
+
+    def scale_and_shift(self, bias: Array | None) -> tuple[Array, Array] | None:
+        """Return a and b with which this layer makes a · z + b of z + bias, for inference.
+
+        None is for an a that is not finite: infinity times a difference is no difference of infinities.
+        """
+        arrays = (*self._moving(), *self._affine(), bias)
+        held = [None if array is None else array.tobytes() for array in arrays]
+        return _scale_and_shift(self.dtype, self.epsilon, *held)
 
     def vjp(self, x: Array, training: bool = True) -> tuple[Array, Back]:
         training = training and self.trainable
@@ -153,6 +175,32 @@ class BatchNormalization(_Normalization):
 
     def _moving(self) -> tuple[Array, Array]:
         return self._state["moving_mean"], self._state["moving_variance"]
+
+
+@lru_cache(maxsize=256)
+def _scale_and_shift(
+    dtype: np.dtype[Any],
+    epsilon: float,
+    mean: bytes,
+    variance: bytes,
+    gamma: bytes | None,
+    beta: bytes | None,
+    bias: bytes | None,
+) -> tuple[Array, Array] | None:
+    """Compute `BatchNormalization.scale_and_shift`, or remember it for the same numbers.
+
+    Looking at all numbers costs a few copies of one number a channel; the arithmetic would take longer than
+    the call of a small layer.
+    """
+
+    def numbers(held: bytes | None, default: float) -> Any:
+        return default if held is None else np.frombuffer(held, dtype).astype(np.float64)
+
+    with np.errstate(all="ignore"):
+        scale = numbers(gamma, 1.0) / np.sqrt(numbers(variance, 1.0) + epsilon)
+        shift = (numbers(bias, 0.0) - numbers(mean, 0.0)) * scale + numbers(beta, 0.0)
+        rounded = scale.astype(dtype), shift.astype(dtype)
+    return rounded if np.isfinite(rounded[0]).all() else None
 
 
 class LayerNormalization(_Normalization):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks, constraints, functional, initializers, regularizers
+from ..checks import ActivationLike
 from ..shapes import ACTIVATIONS
 from .base import Array, Back, Layer, Shape
 from .operation import FunctionLayer, Operation, resolve_data_format
@@ -21,11 +22,11 @@ class Pointwise(FunctionLayer):
 
     Attributes
     ----------
-    fused : str or None
-        The name under which a dense or convolutional layer can do the same in its own pass.
+    fused : str, (str, float) or None
+        How a dense layer, a convolution or a normalisation is told to do the same in its own pass.
     """
 
-    fused: str | None = None
+    fused: ActivationLike = None
 
 
 class Activation(Pointwise):
@@ -137,9 +138,10 @@ class ReLU(Pointwise):
         self.max_value = None if max_value is None else checks.number(self.name, "max_value", max_value)
         self.negative_slope = checks.number(self.name, "negative_slope", negative_slope)
         self.arguments = {"alpha": self.negative_slope}
+        fused: ActivationLike = ("leaky_relu", self.negative_slope)
         if self.negative_slope == 0:
-            self.operation, self.arguments = Operation.named("relu"), {}
-            self.fused = "relu" if max_value is None else None
+            self.operation, self.arguments, fused = Operation.named("relu"), {}, "relu"
+        self.fused = fused if max_value is None else None
 
     def call(self, x: Array) -> Array:
         y = super().call(x)
@@ -178,6 +180,7 @@ class LeakyReLU(Pointwise):
         super().__init__(**options)
         self.negative_slope = checks.number(self.name, "negative_slope", negative_slope)
         self.arguments = {"alpha": self.negative_slope}
+        self.fused = ("leaky_relu", self.negative_slope)
 
 
 class ELU(Pointwise):
@@ -204,6 +207,7 @@ class ELU(Pointwise):
         super().__init__(**options)
         self.alpha = checks.number(self.name, "alpha", alpha)
         self.arguments = {"alpha": self.alpha}
+        self.fused = ("elu", self.alpha)
 
 
 class PReLU(Layer):
