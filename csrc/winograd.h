@@ -18,9 +18,9 @@
  * 0 1 -1 2 -2 and infinity, of F(4, 2) the same without -2.
  */
 
-#define WINOGRAD_WEIGHT_BYTES (1280 * 1024) /* of one block of transformed weights, shared by all threads */
-#define WINOGRAD_BLOCKS 8                   /* of weights at most: the source is transformed anew for each */
-#define WINOGRAD_TILE_BYTES (512 * 1024)    /* of a band's transformed tiles and products */
+#define WINOGRAD_WEIGHT_BYTES (2048 * 1024) /* of one block of transformed weights, shared by all threads */
+#define WINOGRAD_MOST_BYTES (4096 * 1024)   /* of the same, where even one vector of outputs takes more */
+#define WINOGRAD_TILE_BYTES (768 * 1024)    /* of a band's transformed tiles and products */
 
 typedef struct {
     const FD(tap_sum) *s;
@@ -29,7 +29,9 @@ typedef struct {
     int64_t tiles[2], band[2], bands[2]; /* of the image, of a band, number of bands: rows and columns */
     int64_t block, phases, channels;     /* channels of a phase in whole vectors; phases; their product */
     int64_t outputs, first, group;       /* outputs of a block in whole vectors, from `first` on, of one group */
-    T *weights;                          /* [product][channels][outputs] */
+    int64_t images;                      /* of a task */
+    int64_t weight_step, tile_step, product_step; /* elements from one product to the next */
+    T *weights;                                   /* [product][channels][outputs] */
     int finite;
 } FD(winograd);
 
@@ -103,51 +105,60 @@ static int64_t FD(taps_of_phase)(int64_t tap[3], int64_t *first, const FD(axis) 
     return span + 1 == taps && taps <= 3 ? taps : 0;
 }
 
-#define WINOGRAD_KERNEL 36 /* taps of the largest kernel whose weights are read in rows */
-
-/* every[t] = tap t of the whole kernel for VL outputs, the first of which has its weights at `from`. */
-static void FD(load_taps)(V *every, const T *from, const FD(weights) *v, int64_t taps, int64_t lanes) {
-    for (int64_t t = 0; t < taps; t += VL) {
-        V square[VL];
-        for (int64_t i = 0; i < VL; i++) square[i] = i < lanes ? vload_upto(from + i * v->out + t, taps - t) : (V){0};
-        vtranspose(square);
-        for (int64_t i = 0; i < VL && t + i < taps; i++) every[t + i] = square[i];
+/* computes  panel[c][t][o] = w[o, c, t] for `lanes` outputs, `channels` channels and every tap of the whole kernel
+ * touches   panel with VL lanes; zero beyond the outputs */
+static void FD(load_taps)(T *panel, const T *from, const FD(weights) *v, int64_t lanes, int64_t channels,
+                          int64_t taps) {
+    if (v->tap == 1 && v->in == taps) {
+        FD(pack)(panel, from, v->out, 1, lanes, channels * taps, VL);
+        return;
     }
+    for (int64_t c = 0; c < channels; c++)
+        for (int64_t t = 0; t < taps; t += VL) {
+            V square[VL];
+            if (v->tap != 1) {
+                for (int64_t i = t; i < t + VL && i < taps; i++)
+                    vstore(panel + (c * taps + i) * VL, vload_step(from + c * v->in + i * v->tap, v->out, lanes));
+                continue;
+            }
+            for (int64_t o = 0; o < VL; o++)
+                square[o] = o < lanes ? vload_upto(from + c * v->in + o * v->out + t, taps - t) : (V){0};
+            vtranspose(square);
+            for (int64_t i = 0; i < VL && t + i < taps; i++) vstore(panel + (c * taps + t + i) * VL, square[i]);
+        }
 }
 
-/* computes  weights[e][c][o] = (G w G^T)[e], w scaled, for channel c = task of every phase and all outputs of the block
- * touches   row c of each of the matrices, zero where c or o is padding */
+/* computes  weights[e][c][o] = (G w G^T)[e], w scaled, for VL outputs, some channels and every phase
+ * touches   those elements, zero where c or o is padding */
 static void FD(winograd_weights_task)(void *arg, int64_t task, void *scratch) {
-    (void)scratch;
     const FD(winograd) *g = arg;
     const FD(weights) *v = g->v;
     const FD(axis) *h = &g->s->axis[1], *w = &g->s->axis[2];
     const int64_t all_taps = v->kernel[0] * v->kernel[1] * v->kernel[2];
-    const int in_rows = v->tap == 1 && all_taps <= WINOGRAD_KERNEL;
     const int taps = (int)g->taps, size = (int)g->size;
-    for (int64_t o = 0; o < g->outputs; o += VL) {
-        V every[WINOGRAD_KERNEL], kernel[9], half[18], all[36];
-        const int64_t left = task < g->s->channels ? g->s->outputs - g->first - o : 0, lanes = FD(least)(left, VL);
-        const T *from = v->w + g->group * v->group + (g->first + o) * v->out + task * v->in;
-        const int64_t output = g->group * g->s->outputs + g->first + o;
-        const V scale = v->scale != NULL && lanes > 0 ? vload_upto(v->scale + output, lanes) : vset1(1);
-        if (in_rows) FD(load_taps)(every, from, v, all_taps, lanes);
-        for (int64_t phase = 0; phase < g->phases; phase++) {
-            int64_t rows[3], columns[3], first;
-            const int64_t height = FD(taps_of_phase)(rows, &first, h, phase / w->phases);
-            const int64_t width = FD(taps_of_phase)(columns, &first, w, phase % w->phases);
-            for (int i = 0; i < taps; i++)
-                for (int j = 0; j < taps; j++) {
-                    const int here = lanes > 0 && i < height && j < width;
-                    const int64_t tap = here ? rows[i] * v->kernel[2] + columns[j] : 0;
-                    kernel[i * taps + j] = !here     ? (V){0}
-                                           : in_rows ? every[tap] * scale
-                                                     : vload_step(from + tap * v->tap, v->out, lanes) * scale;
-                }
+    const int64_t o = task % (g->outputs / VL) * VL, first = task / (g->outputs / VL) * VL;
+    const int64_t left = g->s->outputs - g->first - o, lanes = FD(least)(left, VL);
+    const int64_t channels = lanes > 0 ? FD(least)(g->s->channels - first, VL) : 0;
+    const int64_t output = g->group * g->s->outputs + g->first + o;
+    const V scale = v->scale != NULL && lanes > 0 ? vload_upto(v->scale + output, lanes) : vset1(1);
+    T *panel = scratch;
+    if (lanes > 0)
+        FD(load_taps)(panel, v->w + g->group * v->group + (g->first + o) * v->out + first * v->in, v, lanes, channels,
+                      all_taps);
+    for (int64_t phase = 0; phase < g->phases; phase++) {
+        int64_t rows[3], columns[3], unused, tap[9];
+        const int64_t height = FD(taps_of_phase)(rows, &unused, h, phase / w->phases);
+        const int64_t width = FD(taps_of_phase)(columns, &unused, w, phase % w->phases);
+        for (int i = 0; i < taps * taps; i++)
+            tap[i] = i / taps < height && i % taps < width ? rows[i / taps] * v->kernel[2] + columns[i % taps] : -1;
+        for (int64_t c = 0; c < VL; c++) {
+            V kernel[9], half[18], all[36];
+            for (int i = 0; i < taps * taps; i++)
+                kernel[i] = c < channels && tap[i] >= 0 ? vload(panel + (c * all_taps + tap[i]) * VL) * scale : (V){0};
             for (int j = 0; j < taps; j++) FD(transform_weight)(half + j, taps, kernel + j, taps, taps);
             for (int i = 0; i < size; i++) FD(transform_weight)(all + size * i, 1, half + taps * i, 1, taps);
-            T *to = g->weights + (phase * g->block + task) * g->outputs + o;
-            for (int64_t e = 0; e < g->products; e++) vstore(to + e * g->channels * g->outputs, all[e]);
+            T *to = g->weights + (phase * g->block + first + c) * g->outputs + o;
+            for (int64_t e = 0; e < g->products; e++) vstore(to + e * g->weight_step, all[e]);
         }
     }
 }
@@ -177,8 +188,7 @@ static int64_t FD(winograd_patch)(const FD(winograd) *g) {
 }
 
 static size_t FD(winograd_scratch)(const FD(winograd) *g) {
-    const int64_t tiles = FD(whole)(g->band[0] * g->band[1], MR);
-    return (size_t)(FD(winograd_patch)(g) + g->products * tiles * (g->channels + g->outputs)) * sizeof(T);
+    return (size_t)(FD(winograd_patch)(g) + g->products * (g->tile_step + g->product_step)) * sizeof(T);
 }
 
 /* The lanes of patch (outputs) go to `outputs` images of the output at (row, column), as far as they reach. */
@@ -205,7 +215,7 @@ static void FD(store_patch)(T *image, const T *patch, const FD(tap_sum) *s, int6
 }
 
 /* tiles[e][tile][c ...] = (B^T d B)[e] for VL channels, c the first, of the tiles in patch. */
-FD_INLINE void FD(transform_patch)(T *tiles, const T *patch, int64_t count, int64_t columns, int64_t pitch,
+FD_INLINE void FD(transform_patch)(T *tiles, const T *patch, int64_t count, int64_t columns, int64_t step,
                                    int64_t channels, int taps) {
     const int size = taps + 3;
     const int64_t width = 4 * columns + taps - 1;
@@ -221,20 +231,20 @@ FD_INLINE void FD(transform_patch)(T *tiles, const T *patch, int64_t count, int6
 #pragma GCC unroll 6
         for (int i = 0; i < size; i++) FD(transform_source)(d + size * i, 1, taps);
 #pragma GCC unroll 36
-        for (int e = 0; e < size * size; e++) vstore(tiles + (e * pitch + t) * channels, d[e]);
+        for (int e = 0; e < size * size; e++) vstore(tiles + e * step + t * channels, d[e]);
     }
 }
 
 /* patch = A^T m A + bias for VL outputs of every tile; the sum of what is returned is 0 if and only if all is finite.
  */
-FD_INLINE V FD(transform_products)(T *patch, const T *products, V bias, int64_t count, int64_t columns, int64_t pitch,
+FD_INLINE V FD(transform_products)(T *patch, const T *products, V bias, int64_t count, int64_t columns, int64_t step,
                                    int64_t outputs, int taps) {
     const int size = taps + 3;
     V check = {0};
     for (int64_t t = 0; t < count; t++) {
         V m[36], half[24], y[16];
 #pragma GCC unroll 36
-        for (int e = 0; e < size * size; e++) m[e] = vload(products + (e * pitch + t) * outputs);
+        for (int e = 0; e < size * size; e++) m[e] = vload(products + e * step + t * outputs);
 #pragma GCC unroll 6
         for (int j = 0; j < size; j++) FD(transform_output)(half + j, size, m + j, size, taps);
 #pragma GCC unroll 4
@@ -255,11 +265,12 @@ static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
     const FD(tap_sum) *s = g->s;
     if (!__atomic_load_n(&g->finite, __ATOMIC_RELAXED)) return;
     const int64_t first_column = task % g->bands[1] * g->band[1], a = task / g->bands[1];
-    const int64_t first_row = a % g->bands[0] * g->band[0], n = a / g->bands[0];
+    const int64_t first_row = a % g->bands[0] * g->band[0], first_image = a / g->bands[0] * g->images;
     const int64_t rows = FD(least)(g->tiles[0] - first_row, g->band[0]);
     const int64_t columns = FD(least)(g->tiles[1] - first_column, g->band[1]);
-    const int64_t count = rows * columns, pitch = FD(whole)(count, MR);
-    T *patch = scratch, *tiles = patch + FD(winograd_patch)(g), *products = tiles + g->products * pitch * g->channels;
+    const int64_t images = FD(least)(s->batch - first_image, g->images), of_image = rows * columns;
+    const int64_t count = images * of_image;
+    T *patch = scratch, *tiles = patch + FD(winograd_patch)(g), *products = tiles + g->products * g->tile_step;
 
     const FD(axis) *h = &s->axis[1], *w = &s->axis[2];
     for (int64_t phase = 0; phase < g->phases; phase++) {
@@ -272,19 +283,20 @@ static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
             .size = {1, FD(ceil_div)(h->source - below, h->step), FD(ceil_div)(w->source - beside, w->step)}};
         image.stride[1] = s->src_s[1] * h->step;
         image.stride[2] = s->src_s[2] * w->step;
-        const T *first =
-            s->src + n * s->src_n + g->group * s->channels * s->src_c + below * s->src_s[1] + beside * s->src_s[2];
-        for (int64_t c = 0; c < g->block; c += VL) {
-            T *to = tiles + phase * g->block + c;
-            image.data = first + c * s->src_c;
-            image.channels = s->channels - c;
-            FD(copy_patch)(patch, &image, VL, 0, 4 * first_row + h->base + row, 4 * first_column + w->base + column,
-                           4 * rows + g->taps - 1, 4 * columns + g->taps - 1);
-            if (g->taps == 3)
-                FD(transform_patch)(to, patch, count, columns, pitch, g->channels, 3);
-            else
-                FD(transform_patch)(to, patch, count, columns, pitch, g->channels, 2);
-        }
+        const T *first = s->src + first_image * s->src_n + g->group * s->channels * s->src_c + below * s->src_s[1] +
+                         beside * s->src_s[2];
+        for (int64_t n = 0; n < images; n++)
+            for (int64_t c = 0; c < g->block; c += VL) {
+                T *to = tiles + n * of_image * g->channels + phase * g->block + c;
+                image.data = first + n * s->src_n + c * s->src_c;
+                image.channels = s->channels - c;
+                FD(copy_patch)(patch, &image, VL, 0, 4 * first_row + h->base + row, 4 * first_column + w->base + column,
+                               4 * rows + g->taps - 1, 4 * columns + g->taps - 1);
+                if (g->taps == 3)
+                    FD(transform_patch)(to, patch, of_image, columns, g->tile_step, g->channels, 3);
+                else
+                    FD(transform_patch)(to, patch, of_image, columns, g->tile_step, g->channels, 2);
+            }
     }
 
     const int64_t summed = g->phases == 1 ? s->channels : g->channels; /* the last phase ends with padding */
@@ -292,28 +304,35 @@ static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
     for (int64_t e = 0; e < g->products && !fd_stopped(); e++)
         for (int64_t o = 0; o < vectors; o += chunk)
             for (int64_t t = 0; t < count; t += MR)
-                FD(winograd_tile)(products + (e * pitch + t) * g->outputs + o * VL,
-                                  tiles + (e * pitch + t) * g->channels,
-                                  g->weights + e * g->channels * g->outputs + o * VL, summed, g->channels, g->outputs,
-                                  (int)FD(least)(count - t, MR), (int)FD(least)(vectors - o, chunk));
+                FD(winograd_tile)(products + e * g->product_step + t * g->outputs + o * VL,
+                                  tiles + e * g->tile_step + t * g->channels, g->weights + e * g->weight_step + o * VL,
+                                  summed, g->channels, g->outputs, (int)FD(least)(count - t, MR),
+                                  (int)FD(least)(vectors - o, chunk));
 
-    T *out = s->out + n * s->out_n + (g->group * s->outputs + g->first) * s->out_c;
     V check = {0};
-    for (int64_t o = 0; o < g->outputs && g->first + o < s->outputs; o += VL) {
-        const int64_t lanes = FD(least)(s->outputs - g->first - o, VL);
-        const V bias =
-            g->v->bias == NULL ? (V){0} : vload_upto(g->v->bias + g->group * s->outputs + g->first + o, lanes);
-        check += g->taps == 3 ? FD(transform_products)(patch, products + o, bias, count, columns, pitch, g->outputs, 3)
-                              : FD(transform_products)(patch, products + o, bias, count, columns, pitch, g->outputs, 2);
-        if (s->act != FD_LINEAR) FD(act_row)(patch, patch, count * 16 * VL, s->act, s->alpha);
-        FD(store_patch)(out + o * s->out_c, patch, s, lanes, 4 * first_row, 4 * first_column, 4 * rows, 4 * columns);
+    for (int64_t n = 0; n < images; n++) {
+        const T *from = products + n * of_image * g->outputs;
+        T *out = s->out + (first_image + n) * s->out_n + (g->group * s->outputs + g->first) * s->out_c;
+        for (int64_t o = 0; o < g->outputs && g->first + o < s->outputs; o += VL) {
+            const int64_t lanes = FD(least)(s->outputs - g->first - o, VL);
+            const V bias =
+                g->v->bias == NULL ? (V){0} : vload_upto(g->v->bias + g->group * s->outputs + g->first + o, lanes);
+            check +=
+                g->taps == 3
+                    ? FD(transform_products)(patch, from + o, bias, of_image, columns, g->product_step, g->outputs, 3)
+                    : FD(transform_products)(patch, from + o, bias, of_image, columns, g->product_step, g->outputs, 2);
+            if (s->act != FD_LINEAR) FD(act_row)(patch, patch, of_image * 16 * VL, s->act, s->alpha);
+            FD(store_patch)(out + o * s->out_c, patch, s, lanes, 4 * first_row, 4 * first_column, 4 * rows,
+                            4 * columns);
+        }
     }
     if (!(vsum(check) == 0)) __atomic_store_n(&g->finite, 0, __ATOMIC_RELAXED);
 }
 
-/* Taps an axis where Winograd's algorithm applies and pays, else 0: channels and outputs enough for vectors and for the
- * transforms, tiles enough for the kernel's rows, few enough weights to transform for a batch of one, and not mostly
- * taps that are not there. The batch has no say, so that an image gives the same bits alone and in company. */
+/* Taps an axis where Winograd's algorithm applies and pays, else 0. It pays where it saves half of the products that
+ * the tap sum takes at three quarters of the speed, some of each tile's in vain, and where the weights' transform, as
+ * long as the products of three tiles, does not eat that up. The batch has no say, so that an image gives the same bits
+ * alone and in company. */
 static int64_t FD(winograd_taps)(const FD(tap_sum) *s) {
     const FD(axis) *d = &s->axis[0], *h = &s->axis[1], *w = &s->axis[2];
     const int64_t phases = h->phases * w->phases;
@@ -325,11 +344,12 @@ static int64_t FD(winograd_taps)(const FD(tap_sum) *s) {
         near = count > 0;
         taps = count > taps ? count : taps;
     }
-    near = near && taps > 1 && 4 * s->taps >= 3 * phases * taps * taps;
-    const int large = s->channels >= 16 && s->channels * phases <= 512 && s->outputs >= 16 &&
-                      FD(ceil_div)(h->lattice, 4) * FD(ceil_div)(w->lattice, 4) >= 12;
-    const int64_t weights = (taps + 3) * (taps + 3) * phases * s->channels * s->outputs * TBYTES;
-    return TBYTES == 4 && flat && near && large && weights <= WINOGRAD_BLOCKS * WINOGRAD_WEIGHT_BYTES ? taps : 0;
+    const int64_t products = (taps + 3) * (taps + 3) * phases;
+    if (TBYTES != 4 || !flat || !near || taps < 2 || s->channels < 16 || s->outputs < 16) return 0;
+    if (products * FD(whole)(s->channels, VL) * VL * TBYTES > WINOGRAD_MOST_BYTES) return 0;
+    const int64_t tiles = FD(ceil_div)(h->lattice, 4) * FD(ceil_div)(w->lattice, 4);
+    const int64_t tap_sum = h->lattice * w->lattice * s->taps * 6 / 5;
+    return 2 * products * tiles <= tap_sum && products * (tiles + 3) <= tap_sum ? taps : 0;
 }
 
 static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights) *v, int64_t taps, int threads) {
@@ -351,15 +371,27 @@ static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights)
         g.bands[i] = FD(ceil_div)(g.tiles[i], g.band[i]);
         g.band[i] = FD(ceil_div)(g.tiles[i], g.bands[i]);
     }
-    const int64_t tasks = s->batch * g.bands[0] * g.bands[1];
-    threads = fd_threads_for(tasks * g.band[0] * g.band[1] * g.products * g.channels * (block / VL), threads);
-    T *memory = fd_alloc((size_t)(g.products * g.channels * block) * sizeof(T));
+    g.images = 1;
+    if (g.bands[0] * g.bands[1] == 1) { /* small images, several a task, and still eight tasks */
+        g.images = FD(least)(room / (g.tiles[0] * g.tiles[1]), FD(ceil_div)(s->batch, 8));
+        if (g.images < 1) g.images = 1;
+    }
+    const int64_t tasks = FD(ceil_div)(s->batch, g.images) * g.bands[0] * g.bands[1];
+    const int64_t tiles = g.images * g.band[0] * g.band[1], pitch = FD(whole)(tiles, MR);
+    threads = fd_threads_for(tasks * tiles * g.products * g.channels * (block / VL), threads);
+    /* One vector more than a power of two apart, or the products of a tile would share one set of the cache. */
+    g.weight_step = g.channels * block + VL;
+    g.tile_step = pitch * g.channels + VL;
+    g.product_step = pitch * block + VL;
+    T *memory = fd_alloc((size_t)(g.products * g.weight_step) * sizeof(T));
     if (memory == NULL) return FD_NOMEM;
     g.weights = memory;
     int rc = FD_OK;
     for (g.group = 0; g.group < s->groups && rc == FD_OK; g.group++)
         for (g.first = 0; g.first < s->outputs && rc == FD_OK; g.first += block) {
-            rc = fd_parallel(FD(winograd_weights_task), &g, g.block, 0, threads);
+            const int64_t panels = g.block / VL * (block / VL);
+            const size_t panel = (size_t)(VL * VL * v->kernel[0] * v->kernel[1] * v->kernel[2]) * sizeof(T);
+            rc = fd_parallel(FD(winograd_weights_task), &g, panels, panel, threads);
             if (rc == FD_OK) rc = fd_parallel(FD(winograd_task), &g, tasks, FD(winograd_scratch)(&g), threads);
         }
     fd_free(memory);
