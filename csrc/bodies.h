@@ -12,6 +12,7 @@
 #include "patch.h"
 
 #include "winograd.h"
+#include "winograd_dw.h"
 
 #include "conv.h"
 #include "conv_dw.h"

@@ -45,10 +45,7 @@ static int FD(fd_conv_fwd)(void *y, const void *x, const void *w, const void *b,
     FD(image_strides)(&s.src_n, &s.src_c, s.src_s, p->in_channels, p->in, (int)p->channels_last);
     FD(image_strides)(&s.out_n, &s.out_c, s.out_s, p->out_channels, p->out, (int)p->channels_last);
     FD(weights) v = {.w = w, .bias = b, .scale = scale, .kernel = {p->kernel[0], p->kernel[1], p->kernel[2]}};
-    v.out = p->channels_last ? 1 : s.channels * taps;
-    v.in = p->channels_last ? p->out_channels : taps;
-    v.tap = p->channels_last ? s.channels * p->out_channels : 1;
-    v.group = s.outputs * v.out;
+    FD(forward_weights)(&v, &s, taps, p);
     int64_t *memory;
     int rc = FD(tap_tables)(&s, p->kernel, &memory);
     if (rc == FD_OK) {

@@ -170,6 +170,29 @@ static void FD(plan_dw)(FD(dw) *g) {
     }
 }
 
+/* By Winograd's algorithm where that pays; *finite says whether it was done. */
+static int FD(conv_dw_winograd)(int *finite, T *dw, const T *dy, const T *x, const fd_conv *p, int threads) {
+    const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
+    FD(tap_sum) s = {.src = x, .batch = p->batch, .groups = p->groups};
+    s.channels = p->in_channels / p->groups;
+    s.outputs = p->out_channels / p->groups;
+    if (p->strict || s.batch * s.channels * s.outputs == 0) return FD_OK;
+    FD(weights) v = {.kernel = {p->kernel[0], p->kernel[1], p->kernel[2]}};
+    FD(forward_weights)(&v, &s, taps, p);
+    FD(winograd_dw) g = {.dw = dw, .s = &s, .dy = dy, .v = &v};
+    FD(image_strides)(&s.src_n, &s.src_c, s.src_s, p->in_channels, p->in, (int)p->channels_last);
+    FD(image_strides)(&g.dy_n, &g.dy_c, g.dy_s, p->out_channels, p->out, (int)p->channels_last);
+    int64_t *memory;
+    int rc = FD(tap_tables)(&s, p->kernel, &memory);
+    if (rc == FD_OK) {
+        FD(forward_axes)(&s, p);
+        const int64_t tiled = FD(winograd_dw_taps)(&s);
+        if (tiled > 0) rc = FD(run_winograd_dw)(finite, &g, tiled, threads);
+    }
+    fd_free(memory);
+    return rc;
+}
+
 /* computes  dw with respect to w of y = x * w
  * shapes    dy (N, O, OD, OH, OW), x (N, C, D, H, W), dw (O, C/groups, KD, KH, KW)
  * layout    as fd_conv_fwd
@@ -177,6 +200,9 @@ static void FD(plan_dw)(FD(dw) *g) {
  * order     see the file's head
  * source    as fd_conv_fwd */
 static int FD(fd_conv_dw)(void *dw, const void *dy, const void *x, const fd_conv *p, int threads) {
+    int finite = 0;
+    const int winograd = FD(conv_dw_winograd)(&finite, dw, dy, x, p, threads);
+    if (winograd != FD_OK || finite) return winograd;
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
     FD(dw) g = {.dw = dw, .dy = dy, .p = p};
     g.channels = p->in_channels / p->groups;

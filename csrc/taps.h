@@ -378,6 +378,14 @@ static int FD(tap_tables)(FD(tap_sum) *s, const int64_t kernel[3], int64_t **mem
     return FD_OK;
 }
 
+/* The strides of w, and of dw. */
+static void FD(forward_weights)(FD(weights) *v, const FD(tap_sum) *s, int64_t taps, const fd_conv *p) {
+    v->out = p->channels_last ? 1 : s->channels * taps;
+    v->in = p->channels_last ? p->out_channels : taps;
+    v->tap = p->channels_last ? s->channels * p->out_channels : 1;
+    v->group = s->outputs * v->out;
+}
+
 /* The forward pass's axes: every tap, at tap * dilation - pad. */
 static void FD(forward_axes)(FD(tap_sum) *s, const fd_conv *p) {
     s->taps = 1;

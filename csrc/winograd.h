@@ -260,6 +260,24 @@ FD_INLINE V FD(transform_products)(T *patch, const T *products, V bias, int64_t 
     return check;
 }
 
+/* Image 0 as one phase sees it, and where in it the tile of the first output begins. */
+static FD(image) FD(phase_image)(const FD(tap_sum) *s, int64_t phase, int64_t origin[2]) {
+    const FD(axis) *h = &s->axis[1], *w = &s->axis[2];
+    int64_t taps[3];
+    FD(taps_of_phase)(taps, &origin[0], h, phase / w->phases);
+    FD(taps_of_phase)(taps, &origin[1], w, phase % w->phases);
+    origin[0] += h->base;
+    origin[1] += w->base;
+    const int64_t below = h->phase[phase / w->phases], beside = w->phase[phase % w->phases];
+    FD(image) image = {.data = s->src + below * s->src_s[1] + beside * s->src_s[2], .channel = s->src_c};
+    image.size[0] = 1;
+    image.size[1] = FD(ceil_div)(h->source - below, h->step);
+    image.size[2] = FD(ceil_div)(w->source - beside, w->step);
+    image.stride[1] = s->src_s[1] * h->step;
+    image.stride[2] = s->src_s[2] * w->step;
+    return image;
+}
+
 static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
     FD(winograd) *g = arg;
     const FD(tap_sum) *s = g->s;
@@ -272,25 +290,16 @@ static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
     const int64_t count = images * of_image;
     T *patch = scratch, *tiles = patch + FD(winograd_patch)(g), *products = tiles + g->products * g->tile_step;
 
-    const FD(axis) *h = &s->axis[1], *w = &s->axis[2];
     for (int64_t phase = 0; phase < g->phases; phase++) {
-        int64_t taps[3], row = 0, column = 0;
-        FD(taps_of_phase)(taps, &row, h, phase / w->phases);
-        FD(taps_of_phase)(taps, &column, w, phase % w->phases);
-        const int64_t below = h->phase[phase / w->phases], beside = w->phase[phase % w->phases];
-        FD(image) image = {
-            .channel = s->src_c,
-            .size = {1, FD(ceil_div)(h->source - below, h->step), FD(ceil_div)(w->source - beside, w->step)}};
-        image.stride[1] = s->src_s[1] * h->step;
-        image.stride[2] = s->src_s[2] * w->step;
-        const T *first = s->src + first_image * s->src_n + g->group * s->channels * s->src_c + below * s->src_s[1] +
-                         beside * s->src_s[2];
+        int64_t origin[2];
+        FD(image) image = FD(phase_image)(s, phase, origin);
+        const T *first = image.data + first_image * s->src_n + g->group * s->channels * s->src_c;
         for (int64_t n = 0; n < images; n++)
             for (int64_t c = 0; c < g->block; c += VL) {
                 T *to = tiles + n * of_image * g->channels + phase * g->block + c;
                 image.data = first + n * s->src_n + c * s->src_c;
                 image.channels = s->channels - c;
-                FD(copy_patch)(patch, &image, VL, 0, 4 * first_row + h->base + row, 4 * first_column + w->base + column,
+                FD(copy_patch)(patch, &image, VL, 0, 4 * first_row + origin[0], 4 * first_column + origin[1],
                                4 * rows + g->taps - 1, 4 * columns + g->taps - 1);
                 if (g->taps == 3)
                     FD(transform_patch)(to, patch, of_image, columns, g->tile_step, g->channels, 3);
@@ -329,23 +338,27 @@ static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
     if (!(vsum(check) == 0)) __atomic_store_n(&g->finite, 0, __ATOMIC_RELAXED);
 }
 
-/* Taps an axis where Winograd's algorithm applies and pays, else 0. It pays where it saves half of the products that
- * the tap sum takes at three quarters of the speed, some of each tile's in vain, and where the weights' transform, as
- * long as the products of three tiles, does not eat that up. The batch has no say, so that an image gives the same bits
- * alone and in company. */
-static int64_t FD(winograd_taps)(const FD(tap_sum) *s) {
+/* Taps an axis where Winograd's algorithm applies: the taps of every phase are neighbours on two axes; else 0. */
+static int64_t FD(neighbours)(const FD(tap_sum) *s) {
     const FD(axis) *d = &s->axis[0], *h = &s->axis[1], *w = &s->axis[2];
-    const int64_t phases = h->phases * w->phases;
-    const int flat = d->taps == 1 && d->lattice == 1 && d->source == 1 && d->edge[0] == 0;
-    int64_t unused[3], first, taps = 0, near = phases > 0;
-    for (int64_t phase = 0; phase < h->phases + w->phases && near; phase++) {
+    if (TBYTES != 4 || d->taps != 1 || d->lattice != 1 || d->source != 1 || d->edge[0] != 0) return 0;
+    int64_t unused[3], first, taps = 0;
+    for (int64_t phase = 0; phase < h->phases + w->phases; phase++) {
         const int64_t count = phase < h->phases ? FD(taps_of_phase)(unused, &first, h, phase)
                                                 : FD(taps_of_phase)(unused, &first, w, phase - h->phases);
-        near = count > 0;
+        if (count == 0) return 0;
         taps = count > taps ? count : taps;
     }
-    const int64_t products = (taps + 3) * (taps + 3) * phases;
-    if (TBYTES != 4 || !flat || !near || taps < 2 || s->channels < 16 || s->outputs < 16) return 0;
+    return taps;
+}
+
+/* The same where it pays too: where it saves half of the products that the tap sum takes at three quarters of the
+ * speed, some of each tile's in vain, and where the weights' transform, as long as the products of three tiles, does
+ * not eat that up. The batch has no say, so that an image gives the same bits alone and in company. */
+static int64_t FD(winograd_taps)(const FD(tap_sum) *s) {
+    const FD(axis) *h = &s->axis[1], *w = &s->axis[2];
+    const int64_t taps = FD(neighbours)(s), products = (taps + 3) * (taps + 3) * h->phases * w->phases;
+    if (taps < 2 || s->channels < 16 || s->outputs < 16) return 0;
     if (products * FD(whole)(s->channels, VL) * VL * TBYTES > WINOGRAD_MOST_BYTES) return 0;
     const int64_t tiles = FD(ceil_div)(h->lattice, 4) * FD(ceil_div)(w->lattice, 4);
     const int64_t tap_sum = h->lattice * w->lattice * s->taps * 6 / 5;

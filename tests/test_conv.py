@@ -395,6 +395,39 @@ def test_one_bad_pixel_of_a_large_image(engine: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("engine", FAST_ENGINES)
+def test_one_bad_pixel_and_the_gradient_of_the_weights(engine: str) -> None:
+    """Each tap of its channel meets it, and no other channel does; of dy, each of its output."""
+    rng = np.random.default_rng(9)
+    x, w = rng.normal(size=(2, 16, 17, 18)).astype(np.float32), np.ones((17, 16, 3, 3), np.float32)
+    with fastdl.use(backend=engine):
+        y, ctx = F.conv2d_forward(x, w, padding=1)
+        dy = rng.normal(size=y.shape).astype(np.float32)
+        x[1, 5, 7, 9] = np.nan
+        y, ctx = F.conv2d_forward(x, w, padding=1)
+        bad_x = np.isnan(F.conv2d_backward(dy, ctx, needs=("w",))[1])
+        x[1, 5, 7, 9] = 1
+        dy[0, 3, 16, 0] = np.nan
+        y, ctx = F.conv2d_forward(x, w, padding=1)
+        bad_dy = np.isnan(F.conv2d_backward(dy, ctx, needs=("w",))[1])
+    assert bad_x[:, 5].all()
+    assert bad_x.sum() == bad_x[:, 5].size
+    assert bad_dy[3].all()
+    assert bad_dy.sum() == bad_dy[3].size
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_an_image_gives_the_same_bits_alone_and_in_company(layout: str) -> None:
+    """Small images share a task of Winograd's algorithm; a tile's arithmetic is its own."""
+    rng = np.random.default_rng(10)
+    x, w = (rng.normal(size=size).astype(np.float32) for size in ((9, 32, 7, 8), (33, 32, 3, 3)))
+    if layout == "NHWC":
+        x, w = to_last(x), w_to_last(w)
+    whole = F.conv2d(x, w, padding=1, layout=layout)
+    for n in range(len(x)):
+        np.testing.assert_array_equal(F.conv2d(x[n : n + 1], w, padding=1, layout=layout)[0], whole[n])
+
+
+@pytest.mark.parametrize("engine", FAST_ENGINES)
 @pytest.mark.parametrize("place", [(0, 0), (2, 1)])
 def test_one_bad_weight_of_a_tall_image(engine: str, place: tuple[int, int]) -> None:
     """Its gradient is NaN where that weight met an output, and not where there was none."""

@@ -29,19 +29,27 @@ def test_subnormal_numbers_survive(engine: str, dtype: type) -> None:
 @pytest.mark.parametrize(
     "shape, options", [((64, 64, 3, 3), {"padding": 1}), ((64, 64, 4, 4), {"stride": 2})]
 )
-def test_winograd_errs_little_and_can_be_turned_off(shape: tuple[int, ...], options: dict[str, int]) -> None:
+@pytest.mark.parametrize("size", [32, 9])
+def test_winograd_errs_little_and_can_be_turned_off(
+    shape: tuple[int, ...], options: dict[str, int], size: int
+) -> None:
     rng = np.random.default_rng(0)
-    x, w = rng.normal(size=(2, 64, 32, 32)).astype("f"), rng.normal(size=shape).astype("f")
+    x, w = rng.normal(size=(2, 64, size, size)).astype("f"), rng.normal(size=shape).astype("f")
+
+    def results(dtype: type) -> list[np.ndarray]:
+        y, ctx = F.conv2d_forward(x.astype(dtype), w.astype(dtype), **options)
+        dy = np.random.default_rng(1).normal(size=y.shape).astype(dtype)
+        return [y, *F.conv2d_backward(dy, ctx)[:2]]
+
     with fastdl.use(backend="native"):
-        exact = F.conv2d(x.astype(float), w.astype(float), **options)
-        default = F.conv2d(x, w, **options)
+        exact, default = results(np.float64), results(np.float32)
         with fastdl.use(precision="strict"):
-            strict = F.conv2d(x, w, **options)
+            strict = results(np.float32)
 
-    def error(y: np.ndarray) -> float:
-        return float(np.sqrt(np.mean((y - exact) ** 2) / np.mean(exact**2)))
-
-    assert error(strict) < error(default) < 2e-6  # measured: 4e-7, 6e-7 and 1.8e-6, 1.7e-6
+    for y, slow, fast in zip(exact, strict, default):
+        errors = [float(np.sqrt(np.mean((came - y) ** 2) / np.mean(y**2))) for came in (slow, fast)]
+        # Measured: up to 6e-7 strict and 1.9e-6 by default; of dw, whose strict sums are longer, 4e-7 and 2.5e-6.
+        assert errors[0] < errors[1] < 3e-6
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,0 +1,286 @@
+/* winograd_dw.h: the gradient of the weights by Winograd's algorithm, the transposes of winograd.h's transforms.
+ *
+ * # Design: with the taps of a 4x4 tile of dy and the 6x6 (5x5) patch of x under it,
+ *
+ *     dw = G^T [ sum over tiles of (A dy A^T) . (B^T x B) ] G
+ *
+ * the sum over tiles is 36 (25) matrix products (outputs x tiles) (tiles x channels). A task owns a block of outputs
+ * and of channels (of one phase, where the stride has several) for one chunk of the tiles, and keeps the sums in the
+ * level-2 cache; the chunks are a function of the sizes, and their results are added in ascending order.
+ * What is not finite is computed anew directly, as in winograd.h. Error: docs/numerics.md.
+ *
+ * Order of summation: tiles of a chunk ascending, one accumulator an element; the fixed transform; chunks ascending.
+ * Source: Lavin and Gray 2016; the gradient of a bilinear algorithm is the bilinear algorithm of the transposes.
+ */
+
+#define WINOGRAD_DW_BLOCK 64                /* outputs and channels of a task: 576 KB of sums */
+#define WINOGRAD_DW_TILE_BYTES (512 * 1024) /* of a band's transformed tiles, x and dy together */
+#define WINOGRAD_DW_TASKS 8                 /* at least, where there are tiles enough */
+
+typedef struct {
+    T *dw, *parts;        /* parts: [chunk][group][output][phase][tap][channel] */
+    const FD(tap_sum) *s; /* of the forward pass: src is x, channels and outputs are of a group */
+    const T *dy;
+    const FD(weights) *v; /* the layout of dw */
+    int64_t dy_n, dy_c, dy_s[3];
+    int64_t taps, size, products, phases;
+    int64_t tiles[2], band[2], bands[2], images, all_bands;           /* as in winograd.h; all_bands: of the batch */
+    int64_t outputs, output_blocks, channels, channel_blocks, chunks; /* outputs and channels of a block */
+    int64_t part, wide;                /* elements of a chunk's part, channels of a phase in it */
+    int64_t dy_step, x_step, sum_step; /* elements from one product to the next */
+    int finite;
+} FD(winograd_dw);
+
+/* A y for one column of 4, pitch apart, into taps + 3. */
+FD_INLINE void FD(transform_gradient)(V *out, int out_pitch, const V *y, int pitch, int taps) {
+    const V y0 = y[0], y1 = y[pitch], y2 = y[2 * pitch], y3 = y[3 * pitch], c2 = vset1(2), c4 = vset1(4);
+    const V even = y0 + y2, odd = y1 + y3, even2 = vfma(c4, y2, y0), odd2 = c2 * vfma(c4, y3, y1);
+    out[0] = y0;
+    out[out_pitch] = even + odd;
+    out[2 * out_pitch] = even - odd;
+    out[3 * out_pitch] = even2 + odd2;
+    if (taps == 3) out[4 * out_pitch] = even2 - odd2;
+    out[(taps + 2) * out_pitch] = y3;
+}
+
+/* G^T m for one column of taps + 3, into taps. */
+FD_INLINE void FD(transform_sum)(V *out, int out_pitch, const V *m, int pitch, int taps) {
+    const V m0 = m[0], m1 = m[pitch], m2 = m[2 * pitch], m3 = m[3 * pitch], m4 = m[4 * pitch];
+    const V sixth = vset1((T)(1.0 / 6));
+    if (taps == 3) {
+        const V inner = (m1 + m2) * sixth, outer = m3 + m4;
+        out[0] = vfma(vset1((T)0.25), m0, vfma(vset1((T)(1.0 / 24)), outer, -inner));
+        out[out_pitch] = vfma(vset1((T)(1.0 / 12)), m3 - m4, (m2 - m1) * sixth);
+        out[2 * out_pitch] = vfma(sixth, outer, m[5 * pitch] - inner);
+    } else {
+        out[0] = vfma(vset1((T)0.5), m0 - m1, (m3 - m2) * sixth);
+        out[out_pitch] = vfma(vset1((T)-0.5), m1, vfma(vset1(2), m3, m2) * sixth) + m4;
+    }
+}
+
+/* to[e][tile][o ...] = (A dy A^T)[e] for VL outputs of the tiles in patch. */
+FD_INLINE void FD(transform_dy)(T *to, const T *patch, int64_t count, int64_t columns, int64_t step, int64_t outputs,
+                                int taps) {
+    const int size = taps + 3;
+    for (int64_t t = 0; t < count; t++) {
+        const T *corner = patch + (t / columns * 16 * columns + t % columns * 4) * VL;
+        V y[16], half[24], all[36];
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++) y[i] = vload(corner + (i / 4 * 4 * columns + i % 4) * VL);
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) FD(transform_gradient)(half + j, 4, y + j, 4, taps);
+#pragma GCC unroll 6
+        for (int i = 0; i < size; i++) FD(transform_gradient)(all + size * i, 1, half + 4 * i, 1, taps);
+#pragma GCC unroll 36
+        for (int e = 0; e < size * size; e++) vstore(to + e * step + t * outputs, all[e]);
+    }
+}
+
+/* part[tap][c] = (G^T m G)[tap] for `channels` channels in whole vectors, those of sums[e]. */
+FD_INLINE void FD(transform_sums)(T *part, int64_t wide, const T *sums, int64_t step, int64_t channels, int taps) {
+    const int size = taps + 3;
+    for (int64_t c = 0; c < channels; c += VL) {
+        V m[36], half[18], w[9];
+#pragma GCC unroll 36
+        for (int e = 0; e < size * size; e++) m[e] = vload(sums + e * step + c);
+#pragma GCC unroll 6
+        for (int j = 0; j < size; j++) FD(transform_sum)(half + j, size, m + j, size, taps);
+#pragma GCC unroll 3
+        for (int i = 0; i < taps; i++) FD(transform_sum)(w + taps * i, 1, half + size * i, 1, taps);
+#pragma GCC unroll 9
+        for (int i = 0; i < taps * taps; i++) vstore(part + i * wide + c, w[i]);
+    }
+}
+
+/* computes  sum[i][j] += sum over tiles t of a[t][i] * b[t][j]
+ * shapes    a (tiles, rows), b (tiles, vectors * VL), sum (rows, vectors * VL); rows <= MR, vectors <= NV
+ * layout    row-major with pitches outputs, channels and channels
+ * touches   exactly those elements, but of a and sum 1, 2, MR / 2 or MR columns and rows: the fewest that cover `rows`
+ * order     t ascending
+ * source    the micro-kernel of gemm.h, tiles for k */
+static void FD(winograd_dw_tile)(T *restrict sum, const T *restrict a, const T *restrict b, int64_t tiles,
+                                 int64_t outputs, int64_t channels, int rows, int vectors) {
+    const T *columns[NV];
+    for (int j = 0; j < NV; j++) columns[j] = b + (j < vectors ? j : 0) * VL;
+    V acc[MR][NV];
+#define KERNEL(mr, nv)                                                                                            \
+    FD(fill)(acc, sum, channels, mr, nv);                                                                         \
+    for (int64_t t = 0; t < tiles; t++) FD(multiply_add)(acc, a + t * outputs, 1, columns, t * channels, mr, nv); \
+    FD(spill)(sum, channels, acc, mr, nv)
+    FD_WITH_TILE(KERNEL, rows, vectors);
+#undef KERNEL
+}
+
+/* Elements of the parts of a task's scratch: a patch of either, the tiles of dy and of x, the sums. */
+static void FD(winograd_dw_scratch)(int64_t part[4], const FD(winograd_dw) *g) {
+    part[0] = (4 * g->band[0] + g->taps - 1) * (4 * g->band[1] + g->taps - 1) * VL;
+    part[1] = g->products * g->dy_step;
+    part[2] = g->products * g->x_step;
+    part[3] = g->products * g->sum_step;
+}
+
+static void FD(winograd_dw_task)(void *arg, int64_t task, void *scratch) {
+    const FD(winograd_dw) *g = arg;
+    const FD(tap_sum) *s = g->s;
+    const int64_t first_c = task % g->channel_blocks * g->channels, a = task / g->channel_blocks;
+    const int64_t phase = a % g->phases, b = a / g->phases;
+    const int64_t first_o = b % g->output_blocks * g->outputs, c = b / g->output_blocks;
+    const int64_t group = c % s->groups, chunk = c / s->groups;
+    const int64_t outputs = FD(least)(s->outputs - first_o, g->outputs);
+    const int64_t channels = FD(least)(s->channels - first_c, g->channels);
+    const int64_t vectors = FD(ceil_div)(channels, VL), count_of = FD(ceil_div)(vectors, FD(ceil_div)(vectors, NV));
+    int64_t part[4];
+    FD(winograd_dw_scratch)(part, g);
+    T *patch = scratch, *dy_tiles = patch + part[0], *x_tiles = dy_tiles + part[1], *sums = x_tiles + part[2];
+    memset(sums, 0, (size_t)part[3] * sizeof(T));
+
+    int64_t origin[2];
+    FD(image) x = FD(phase_image)(s, phase, origin);
+    FD(image) dy = {.channel = g->dy_c, .size = {1, s->axis[1].lattice, s->axis[2].lattice}};
+    memcpy(dy.stride, g->dy_s, sizeof(dy.stride));
+    const T *x_first = x.data + (group * s->channels + first_c) * s->src_c;
+    const T *dy_first = g->dy + (group * s->outputs + first_o) * g->dy_c;
+
+    const int64_t past = (chunk + 1) * g->all_bands / g->chunks;
+    for (int64_t band = chunk * g->all_bands / g->chunks; band < past && !fd_stopped(); band++) {
+        const int64_t column = band % g->bands[1] * g->band[1], d = band / g->bands[1];
+        const int64_t row = d % g->bands[0] * g->band[0], first_n = d / g->bands[0] * g->images;
+        const int64_t rows = FD(least)(g->tiles[0] - row, g->band[0]);
+        const int64_t columns = FD(least)(g->tiles[1] - column, g->band[1]), of_image = rows * columns;
+        const int64_t images = FD(least)(s->batch - first_n, g->images);
+        for (int64_t n = 0; n < images; n++) {
+            for (int64_t o = 0; o < outputs; o += VL) {
+                T *to = dy_tiles + n * of_image * g->outputs + o;
+                dy.data = dy_first + (first_n + n) * g->dy_n + o * g->dy_c;
+                dy.channels = outputs - o;
+                FD(copy_patch)(patch, &dy, VL, 0, 4 * row, 4 * column, 4 * rows, 4 * columns);
+                if (g->taps == 3)
+                    FD(transform_dy)(to, patch, of_image, columns, g->dy_step, g->outputs, 3);
+                else
+                    FD(transform_dy)(to, patch, of_image, columns, g->dy_step, g->outputs, 2);
+            }
+            for (int64_t e = 0; e < channels; e += VL) {
+                T *to = x_tiles + n * of_image * g->channels + e;
+                x.data = x_first + (first_n + n) * s->src_n + e * s->src_c;
+                x.channels = channels - e;
+                FD(copy_patch)(patch, &x, VL, 0, 4 * row + origin[0], 4 * column + origin[1], 4 * rows + g->taps - 1,
+                               4 * columns + g->taps - 1);
+                if (g->taps == 3)
+                    FD(transform_patch)(to, patch, of_image, columns, g->x_step, g->channels, 3);
+                else
+                    FD(transform_patch)(to, patch, of_image, columns, g->x_step, g->channels, 2);
+            }
+        }
+        for (int64_t e = 0; e < g->products; e++)
+            for (int64_t o = 0; o < outputs; o += MR)
+                for (int64_t v = 0; v < vectors; v += count_of)
+                    FD(winograd_dw_tile)(sums + e * g->sum_step + o * g->channels + v * VL,
+                                         dy_tiles + e * g->dy_step + o, x_tiles + e * g->x_step + v * VL,
+                                         images * of_image, g->outputs, g->channels, (int)FD(least)(outputs - o, MR),
+                                         (int)FD(least)(vectors - v, count_of));
+    }
+
+    const int64_t taps = g->taps * g->taps;
+    for (int64_t o = 0; o < outputs; o++) {
+        T *to = g->parts + chunk * g->part + ((group * s->outputs + first_o + o) * g->phases + phase) * taps * g->wide +
+                first_c;
+        const T *from = sums + o * g->channels;
+        if (g->taps == 3)
+            FD(transform_sums)(to, g->wide, from, g->sum_step, vectors * VL, 3);
+        else
+            FD(transform_sums)(to, g->wide, from, g->sum_step, vectors * VL, 2);
+    }
+}
+
+/* dw = the sum of the parts, for one output and all phases. */
+static void FD(winograd_dw_sum_task)(void *arg, int64_t task, void *scratch) {
+    (void)scratch;
+    FD(winograd_dw) *g = arg;
+    const FD(tap_sum) *s = g->s;
+    const FD(weights) *v = g->v;
+    const FD(axis) *h = &s->axis[1], *w = &s->axis[2];
+    T *to = g->dw + task / s->outputs * v->group + task % s->outputs * v->out;
+    V check = {0};
+    for (int64_t phase = 0; phase < g->phases; phase++) {
+        int64_t rows[3], columns[3], unused;
+        const int64_t height = FD(taps_of_phase)(rows, &unused, h, phase / w->phases);
+        const int64_t width = FD(taps_of_phase)(columns, &unused, w, phase % w->phases);
+        for (int64_t i = 0; i < height; i++)
+            for (int64_t j = 0; j < width; j++) {
+                const T *from = g->parts + ((task * g->phases + phase) * g->taps * g->taps + i * g->taps + j) * g->wide;
+                const int64_t tap = rows[i] * v->kernel[2] + columns[j];
+                for (int64_t c = 0; c < s->channels; c += VL) {
+                    V sum = vload(from + c);
+                    for (int64_t k = 1; k < g->chunks; k++) sum += vload(from + c + k * g->part);
+                    const int64_t lanes = FD(least)(s->channels - c, VL);
+                    check = vfma(sum, (V){0}, check);
+                    vstore_step(to + c * v->in + tap * v->tap, sum, v->in, lanes);
+                }
+            }
+    }
+    if (!(vsum(check) == 0)) __atomic_store_n(&g->finite, 0, __ATOMIC_RELAXED);
+}
+
+/* Bands and blocks; functions of the sizes only. */
+static void FD(plan_winograd_dw)(FD(winograd_dw) *g) {
+    const FD(tap_sum) *s = g->s;
+    const int64_t block = WINOGRAD_DW_BLOCK;
+    g->output_blocks = FD(ceil_div)(s->outputs, block);
+    g->outputs = FD(whole)(FD(ceil_div)(s->outputs, g->output_blocks), VL > MR ? VL : MR);
+    g->channel_blocks = FD(ceil_div)(s->channels, block);
+    g->channels = FD(whole)(FD(ceil_div)(s->channels, g->channel_blocks), VL);
+    for (int i = 0; i < 2; i++) g->tiles[i] = FD(ceil_div)(s->axis[i + 1].lattice, 4);
+    const int64_t room = WINOGRAD_DW_TILE_BYTES / (g->products * (g->channels + g->outputs) * TBYTES);
+    g->band[1] = FD(least)(g->tiles[1], room);
+    g->band[0] = room / g->band[1];
+    for (int i = 0; i < 2; i++) {
+        g->bands[i] = FD(ceil_div)(g->tiles[i], g->band[i]);
+        g->band[i] = FD(ceil_div)(g->tiles[i], g->bands[i]);
+    }
+    g->images = 1;
+    if (g->bands[0] * g->bands[1] == 1) g->images = FD(least)(room / (g->tiles[0] * g->tiles[1]), s->batch);
+    g->all_bands = FD(ceil_div)(s->batch, g->images) * g->bands[0] * g->bands[1];
+    const int64_t tasks = s->groups * g->phases * g->output_blocks * g->channel_blocks;
+    g->chunks = FD(least)(FD(ceil_div)(WINOGRAD_DW_TASKS, tasks), g->all_bands);
+    const int64_t tiles = g->images * g->band[0] * g->band[1];
+    /* One vector more than a power of two apart, as in winograd.h. */
+    g->dy_step = tiles * g->outputs + VL;
+    g->x_step = tiles * g->channels + VL;
+    g->sum_step = g->outputs * g->channels + VL;
+    g->wide = g->channel_blocks * g->channels;
+    g->part = s->groups * s->outputs * g->phases * g->taps * g->taps * g->wide;
+}
+
+/* Taps an axis where this applies and pays, as in winograd.h; a chunk's last transform is as long as some tiles. */
+static int64_t FD(winograd_dw_taps)(const FD(tap_sum) *s) {
+    const FD(axis) *h = &s->axis[1], *w = &s->axis[2];
+    const int64_t taps = FD(neighbours)(s), products = (taps + 3) * (taps + 3) * h->phases * w->phases;
+    const int64_t tiles = FD(ceil_div)(h->lattice, 4) * FD(ceil_div)(w->lattice, 4);
+    if (taps < 2 || s->channels < 16 || s->outputs < 16) return 0;
+    const int64_t tap_sum = s->batch * h->lattice * w->lattice * s->taps * 6 / 5;
+    return products * (s->batch * tiles * 3 / 2 + 16) <= tap_sum ? taps : 0;
+}
+
+static int FD(run_winograd_dw)(int *finite, FD(winograd_dw) *g, int64_t taps, int threads) {
+    const FD(tap_sum) *s = g->s;
+    g->taps = taps;
+    g->size = taps + 3;
+    g->products = g->size * g->size;
+    g->phases = s->axis[1].phases * s->axis[2].phases;
+    g->finite = 1;
+    FD(plan_winograd_dw)(g);
+    T *memory = fd_alloc((size_t)(g->chunks * g->part) * sizeof(T));
+    if (memory == NULL) return FD_NOMEM;
+    g->parts = memory;
+    int64_t part[4];
+    FD(winograd_dw_scratch)(part, g);
+    const int64_t tasks = g->chunks * s->groups * g->output_blocks * g->phases * g->channel_blocks;
+    const int64_t tiles = s->batch * g->tiles[0] * g->tiles[1];
+    threads = fd_threads_for(tiles * g->products * g->phases * s->groups * s->outputs * (g->wide / VL), threads);
+    int rc = fd_parallel(FD(winograd_dw_task), g, tasks, (size_t)(part[0] + part[1] + part[2] + part[3]) * sizeof(T),
+                         threads);
+    if (rc == FD_OK) rc = fd_parallel(FD(winograd_dw_sum_task), g, s->groups * s->outputs, 0, threads);
+    fd_free(memory);
+    *finite = g->finite;
+    return rc;
+}
