@@ -67,3 +67,12 @@ def guarded(x: np.ndarray, at_end: bool) -> np.ndarray:
     copy = np.frombuffer(memory, x.dtype, x.size, offset).reshape(x.shape)
     copy[...] = x
     return copy
+
+
+def to_last(x: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.moveaxis(x, 1, -1))
+
+
+def w_to_last(w: np.ndarray) -> np.ndarray:
+    """OIHW to HWIO, and IOHW to HWOI."""
+    return np.ascontiguousarray(np.moveaxis(w, (0, 1), (-1, -2)))

@@ -11,6 +11,7 @@ import pytest
 import fastdl
 import fastdl.functional as F
 from harness import ENGINES, FAST_ENGINES, TAILS, Matrix, Operation, case
+from layouts import to_last, w_to_last
 
 X = np.ones((2, 4, 5, 5))
 W = np.ones((6, 4, 3, 3))
@@ -224,15 +225,6 @@ GRID = [
 ]
 
 
-def to_last(x: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(np.moveaxis(x, 1, -1))
-
-
-def w_to_last(w: np.ndarray) -> np.ndarray:
-    """OIHW to HWIO, and IOHW to HWOI."""
-    return np.ascontiguousarray(np.moveaxis(w, (0, 1), (-1, -2)))
-
-
 def held_against_torch(
     name: str,
     x: np.ndarray,
@@ -322,19 +314,6 @@ def test_fused_activation(name: str, activation: str) -> None:
         np.testing.assert_allclose(came, expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_fused_activation_of_large_images(activation: str, layout: str) -> None:
-    """In float32, where Winograd's algorithm runs and is followed by an activation of its own."""
-    rng = np.random.default_rng(2)
-    x, w = (rng.normal(size=size).astype(np.float32) for size in ((2, 16, 17, 18), (17, 16, 3, 3)))
-    if layout == "NHWC":
-        x, w = to_last(x), w_to_last(w)
-    expected = getattr(F, activation)(F.conv2d(x, w, padding=1, layout=layout))
-    fused = F.conv2d(x, w, padding=1, layout=layout, activation=activation)
-    np.testing.assert_allclose(fused, expected, rtol=1e-6, atol=1e-6)
-
-
 @pytest.mark.parametrize("block_bytes", [1, 1600, 2500, 8000])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_block_size_of_the_numpy_engine(
@@ -377,54 +356,6 @@ def test_padding_is_a_frame_of_zeros(engine: str, layout: str, ndim: int) -> Non
         wide_dx, wide_dw, _ = backward(wide_y, wide_ctx)
     for came, expected in ((y, wide_y), (dx, wide_dx[inside]), (dw, wide_dw)):
         np.testing.assert_allclose(came, expected, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("engine", FAST_ENGINES)
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_one_bad_pixel_of_a_large_image(engine: str, value: float) -> None:
-    """Winograd's tiles would spread it over sixteen outputs and more."""
-    rng = np.random.default_rng(8)
-    x, w = rng.normal(size=(2, 16, 17, 18)).astype(np.float32), np.ones((16, 16, 3, 3), np.float32)
-    x[1, 5, 7, 9] = value
-    with fastdl.use(backend=engine):
-        y = F.conv2d(x, w, padding=1)
-    bad = np.zeros(y.shape, bool)
-    bad[1, :, 6:9, 8:11] = True
-    np.testing.assert_array_equal(np.isnan(y) if np.isnan(value) else np.isposinf(y), bad)
-    assert np.isfinite(y[~bad]).all()
-
-
-@pytest.mark.parametrize("engine", FAST_ENGINES)
-def test_one_bad_pixel_and_the_gradient_of_the_weights(engine: str) -> None:
-    """Each tap of its channel meets it, and no other channel does; of dy, each of its output."""
-    rng = np.random.default_rng(9)
-    x, w = rng.normal(size=(2, 16, 17, 18)).astype(np.float32), np.ones((17, 16, 3, 3), np.float32)
-    with fastdl.use(backend=engine):
-        y, ctx = F.conv2d_forward(x, w, padding=1)
-        dy = rng.normal(size=y.shape).astype(np.float32)
-        x[1, 5, 7, 9] = np.nan
-        y, ctx = F.conv2d_forward(x, w, padding=1)
-        bad_x = np.isnan(F.conv2d_backward(dy, ctx, needs=("w",))[1])
-        x[1, 5, 7, 9] = 1
-        dy[0, 3, 16, 0] = np.nan
-        y, ctx = F.conv2d_forward(x, w, padding=1)
-        bad_dy = np.isnan(F.conv2d_backward(dy, ctx, needs=("w",))[1])
-    assert bad_x[:, 5].all()
-    assert bad_x.sum() == bad_x[:, 5].size
-    assert bad_dy[3].all()
-    assert bad_dy.sum() == bad_dy[3].size
-
-
-@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_an_image_gives_the_same_bits_alone_and_in_company(layout: str) -> None:
-    """Small images share a task of Winograd's algorithm; a tile's arithmetic is its own."""
-    rng = np.random.default_rng(10)
-    x, w = (rng.normal(size=size).astype(np.float32) for size in ((9, 32, 7, 8), (33, 32, 3, 3)))
-    if layout == "NHWC":
-        x, w = to_last(x), w_to_last(w)
-    whole = F.conv2d(x, w, padding=1, layout=layout)
-    for n in range(len(x)):
-        np.testing.assert_array_equal(F.conv2d(x[n : n + 1], w, padding=1, layout=layout)[0], whole[n])
 
 
 @pytest.mark.parametrize("engine", FAST_ENGINES)

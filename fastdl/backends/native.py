@@ -96,7 +96,7 @@ def conv_dx(
 
 def conv_dw(dy: np.ndarray, x: np.ndarray, plan: ConvPlan) -> np.ndarray:
     dw = np.empty(plan.w_shape, x.dtype)
-    _native.conv_dw(dw, dy, x, plan, current().threads)
+    _native.conv_dw(dw, dy, x, plan, _strict(), current().threads)
     return dw
 
 

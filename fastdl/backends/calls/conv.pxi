@@ -53,13 +53,13 @@ def conv_dw(
     dw,  # OUT
     dy,  # IN
     x,   # IN
-    plan, int threads,
+    plan, bint strict, int threads,
 ):
     cdef Kernels kernels = kernels_of(dw)
     cdef fd_conv sizes
     cdef Out dw_out = output(dw)
     cdef In dy_in = input(dy), x_in = input(x)
-    unpack_conv(&sizes, plan)
+    unpack_conv(&sizes, plan, strict)
     with nogil:
         finish(kernels.conv_dw(dw_out, dy_in, x_in, &sizes, threads))
 
