@@ -21,7 +21,11 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
+FORMATS = (".npz", ".safetensors")
+
 _TEXT = "fastdl"  # the entry, or the metadata's key, that holds the text
+
+_NONE = np.empty(0, np.uint8)
 
 # What reading a damaged file may end in. RuntimeError is zipfile's word for a flag it does not know.
 DAMAGE = (ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -44,7 +48,10 @@ def write(path: Path, text: str, arrays: Mapping[str, Array]) -> None:
 
 
 def read(path: Path) -> tuple[str, dict[str, Array]]:
-    """Return the text and the arrays of a file; one of `DAMAGE` is raised if there is something wrong."""
+    """Return the text and the arrays of a file; one of `DAMAGE` is raised if there is something wrong.
+
+    The text is empty where the file was not written here.
+    """
     return check_format(path)[1](path)
 
 
@@ -61,7 +68,7 @@ def _read_npz(path: Path) -> tuple[str, dict[str, Array]]:
         if error.errno != errno.EINVAL:
             raise
         raise ValueError("an entry would lie before the beginning of the file") from error
-    return arrays.pop(_TEXT).tobytes().decode(), arrays
+    return arrays.pop(_TEXT, _NONE).tobytes().decode(), arrays
 
 
 def _write_safetensors(file: BinaryIO, text: str, arrays: Mapping[str, Array]) -> None:
@@ -75,7 +82,7 @@ def _read_safetensors(path: Path) -> tuple[str, dict[str, Array]]:
 
     try:
         with safe_open(path, framework="numpy") as entries:
-            text = (entries.metadata() or {})[_TEXT]
+            text = (entries.metadata() or {}).get(_TEXT, "")
             return text, {name: entries.get_tensor(name) for name in entries.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(str(error)) from error

@@ -1,8 +1,8 @@
-"""Models in files.
+"""Models in files, and their weights alone.
 
-One file holds the architecture, as JSON, and the weights, as arrays; of a model that is compiled, and of
-those in it that are, also how it is trained and how far it has come: the optimizer with all it remembers, and
-the state of what draws random numbers. Training goes on from there bit for bit.
+A model's file holds the architecture, as JSON, and the weights, as arrays; of a model that is compiled, and
+of those in it that are, also how it is trained and how far it has come: the optimizer with all it remembers,
+and the state of what draws random numbers. Training goes on from there bit for bit.
 
 Reading a file never executes anything in it: the only classes that are made are fastdl's own and those the
 caller passes, and so it is with functions. `fastdl.archive` says in which formats, and why a file appears
@@ -32,11 +32,14 @@ from . import (
     schedules,
 )
 from .layers.base import Array, Layer
+from .transfer import Source, copy_weights
 
 if TYPE_CHECKING:
     from .training import Trainer
 
 _VERSION = 1
+
+_KERAS = (".h5", ".hdf5", ".keras")
 
 # What making the objects of a damaged description may end in.
 _MISFITS = (ValueError, KeyError, TypeError, AttributeError)
@@ -63,12 +66,82 @@ def save_model(model: Trainer, path: str | PathLike[str]) -> None:
     """
     path = Path(path)
     archive.check_format(path)
-    if not model.built:
-        raise ValueError(f"save: {model.name} has no weights yet; build it or run it once")
+    _require_weights("save", model)
     arrays = model.named_weights()
+    kinds = _kinds(model)
     training = [_progress(names, trainer, arrays) for names, trainer in model.compiled_models()]
-    described = configurable.describe({"version": _VERSION, "model": model, "training": training})
+    described = configurable.describe(
+        {"version": _VERSION, "weights": kinds, "model": model, "training": training}
+    )
     archive.write(path, json.dumps(described), arrays)
+
+
+def save_weights(model: Layer, path: str | PathLike[str]) -> None:
+    """Write a model's weights to one file; see `Portable.save_weights`."""
+    path = Path(path)
+    archive.check_format(path)
+    _require_weights("save_weights", model)
+    header = {"version": _VERSION, "weights": _kinds(model)}
+    archive.write(path, json.dumps(header), model.named_weights())
+
+
+def load_weights(model: Layer, path: str | PathLike[str]) -> None:
+    """Take a model's weights from a file; see `Portable.load_weights`."""
+    path = Path(path)
+    _require_weights("load_weights", model)
+    if path.suffix not in (*_KERAS, *archive.FORMATS):
+        endings = ", ".join([*archive.FORMATS, *_KERAS])
+        raise ValueError(f"load_weights: a file of weights ends in {endings}; got {str(path)!r}")
+    try:
+        if path.suffix in _KERAS:
+            from .readers import keras
+
+            sources, left = keras.read(path, model)
+            copy_weights(model, sources, left, convert=True)
+        else:
+            copy_weights(model, *_stored_weights(model, path))
+    except _MISFITS as error:
+        raise ValueError(f"load_weights: {path}: {error}") from error
+
+
+def _stored_weights(model: Layer, path: Path) -> tuple[dict[str, Source], dict[str, Source]]:
+    """Return the sources of the model's weights in a file of fastdl, and what else there is in it."""
+    header, arrays = _read(path)
+    kinds = dict(header["weights"])
+    left = {name: Source(name, arrays[name]) for name in kinds}
+    places = _places(_kinds(model), kinds)
+    return {own: left.pop(name) for own, name in places.items()}, left
+
+
+def _places(own: Mapping[str, str], stored: Mapping[str, str]) -> dict[str, str]:
+    """Return, for the model's weights, which of the stored ones they are: by name, or else in order.
+
+    Both are given with the classes of their layers, which must agree: a kernel of a transposed convolution
+    may have the shape of a plain one.
+    """
+    # The names of the same architecture differ where its layers were named anew.
+    places = dict(zip(own, own if own.keys() == stored.keys() else stored))
+    for name, source in places.items():
+        last = [part.rpartition("/")[2] for part in (name, source)]
+        if own[name] != stored[source] or last[0] != last[1]:
+            raise ValueError(
+                f"it has {source} of a {stored[source]} where the model has {name} of a {own[name]}"
+            )
+    return places
+
+
+def _kinds(model: Layer) -> dict[str, str]:
+    """Return the classes of the layers by the names of their weights, in order."""
+    return {
+        prefix + name: type(leaf).__name__
+        for prefix, leaf in model.leaves()
+        for name in (*leaf.params, *leaf.state)
+    }
+
+
+def _require_weights(op: str, model: Layer) -> None:
+    if not model.built:
+        raise ValueError(f"{op}: {model.name} has no weights yet; build it or run it once")
 
 
 def _progress(names: tuple[str, ...], model: Trainer, arrays: dict[str, Array]) -> dict[str, Any]:
@@ -139,17 +212,11 @@ def load_model(
     15
     """
     path = Path(path)
+    archive.check_format(path)
     try:
-        text, arrays = archive.read(path)
-        described = json.loads(text)
-        version = described["version"]
-    except archive.DAMAGE as error:
-        raise ValueError(
-            f"load_model: {path} is damaged, or not a model that fastdl saved ({error})"
-        ) from error
-    if version != _VERSION:
-        raise ValueError(f"load_model: {path} has format {version!r}; this fastdl reads {_VERSION}")
-    try:
+        described, arrays = _read(path)
+        if "model" not in described:
+            raise ValueError("it holds weights alone; make the model, then call its load_weights")
         if not compile:
             described["training"] = []
         known = _known_classes() | _by_file_name(custom_objects or {})
@@ -161,6 +228,19 @@ def load_model(
     except _MISFITS as error:
         raise ValueError(f"load_model: {path}: {error}") from error
     return restored["model"]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return the header and the arrays of a file."""
+    try:
+        text, arrays = archive.read(path)
+        header = json.loads(text)
+        version = header["version"]
+    except archive.DAMAGE as error:
+        raise ValueError(f"it is damaged, or not a file that fastdl saved ({error})") from error
+    if version != _VERSION:
+        raise ValueError(f"it has format {version!r}; this fastdl reads {_VERSION}")
+    return header, arrays
 
 
 def _known_classes() -> dict[str, Any]:
@@ -188,17 +268,8 @@ def _fill(model: Any, weights: Mapping[str, Array]) -> None:
     """Copy the weights into the model, each where it belongs."""
     if not isinstance(model, Layer):
         raise ValueError("the file holds no model")
-    owned = model.named_weights()
-    if owned.keys() != weights.keys():
-        differing = ", ".join(sorted(owned.keys() ^ weights.keys()))
-        raise ValueError(f"the weights are not those of its architecture ({differing})")
-    for name, own in owned.items():
-        if own.shape != weights[name].shape or own.dtype != weights[name].dtype:
-            raise ValueError(
-                f"{name} is {weights[name].dtype} {weights[name].shape},"
-                f" but its layer has {own.dtype} {own.shape}"
-            )
-        own[...] = weights[name]
+    sources = {name: Source(name, array) for name, array in weights.items()}
+    copy_weights(model, sources, left=sources.keys() - model.named_weights().keys())
 
 
 def _resume(whole: Trainer, progress: Mapping[str, Any], slots: Mapping[str, Array]) -> None:

@@ -18,13 +18,13 @@ from .epochs import run as run_epochs
 from .feed import Feed, Source, memory
 from .layers import weights
 from .layers.base import Array, Layer, Shape, as_compiled
-from .layers.graph import Graph
 from .objective import NonFiniteLossError, Objective, Outcome
+from .portable import Portable
 
 Verbose = int | str
 
 
-class Trainer(Graph):
+class Trainer(Portable):
     """A graph of layers that can be trained, tabulated and saved."""
 
     optimizer: optimizers.Optimizer | None = None

@@ -30,7 +30,8 @@ ORDER = (
     ("layers",),
     (
         *("batches", "callbacks", "checkpoint", "clipping", "epochs", "feed", "losses", "metrics"),
-        *("models", "objective", "optimizers", "stepping", "summary", "targets", "training"),
+        *("models", "objective", "optimizers", "portable", "readers", "stepping", "summary", "targets"),
+        *("training", "transfer"),
     ),
     ("datasets", "gradcheck", "plots"),
     ("__init__", "__main__", "demo"),
@@ -228,7 +229,7 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
         if path.suffix in {".md", ".py", ".toml", ".in"} or path.stem == "Makefile"
     ]
     for path in [*files(*FOLDERS), *top]:
-        if path.suffix != ".npz":
+        if path.suffix not in {".npz", ".keras"}:
             found = PRIVATE.search(path.read_text(encoding="utf-8"))
             assert found is None, f"{name(path)}: {found}"
 

@@ -16,6 +16,7 @@ import fastdl
 
 OPTIONAL = (
     "cupy",
+    "h5py",
     "matplotlib",
     "numba",
     "onnx",

@@ -7,7 +7,7 @@ from os import PathLike, makedirs
 from pathlib import Path
 from typing import Any
 
-from .. import checks
+from .. import archive, checks
 from ..layers.base import Array
 from .base import Callback, Logs
 
@@ -205,7 +205,7 @@ class ModelCheckpoint(Monitor):
     ----------
     filepath : str or path
         May have fields, such as ``"{epoch:02d}-{val_loss:.2f}.safetensors"``, for the epoch from 1 and what
-        is in the logs. Folders that are missing are made.
+        is in the logs. It ends in ".npz" or ".safetensors". Folders that are missing are made.
     monitor : str
         Name in the logs of what decides which model is best.
     verbose : {0, 1}
@@ -234,6 +234,7 @@ class ModelCheckpoint(Monitor):
         initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__(monitor, mode, best=initial_value_threshold)
+        archive.check_format(Path(filepath))  # now, and not after an epoch of training
         self.filepath = str(filepath)
         self.verbose = verbose
         self.save_best_only = bool(save_best_only)

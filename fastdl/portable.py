@@ -1,0 +1,63 @@
+"""What a model exchanges with other models and programs, in files."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+from . import checkpoint
+from .layers.graph import Graph
+
+
+class Portable(Graph):
+    """A graph of layers whose weights go into files and come out of them."""
+
+    def save_weights(self, path: str | PathLike[str]) -> None:
+        """Write the weights to one file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path
+            Ends in ".npz" or ".safetensors".
+
+        Raises
+        ------
+        ValueError
+            If the model is not built, or `path` ends otherwise.
+        ImportError
+            If safetensors is asked for and not installed.
+        """
+        checkpoint.save_weights(self, path)
+
+    def load_weights(self, path: str | PathLike[str]) -> None:
+        """Take the weights from a file: all of them, or none if anything in it does not fit.
+
+        The layers of a file of fastdl's are found by their names where it has the same ones, else by their
+        order; those of one of Keras's as Keras does it, by their order among those of the same class.
+
+        Parameters
+        ----------
+        path : str or path
+            Of a file that `save_weights` or `save` wrote (.npz, .safetensors), or Keras 3 (.h5, .keras).
+
+        Raises
+        ------
+        ValueError
+            If the model is not built, or the file is damaged, not one of these, or of another architecture:
+            the message names what does not fit. The model is unchanged then.
+        ImportError
+            If the package that reads the file is not installed.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from fastdl import Input, Sequential
+        >>> from fastdl.layers import Dense
+        >>> first, second = (Sequential([Input((4,)), Dense(3)]) for _ in range(2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "weights.npz")
+        ...     first.save_weights(path)
+        ...     second.load_weights(path)
+        >>> bool((second.get_weights()[0] == first.get_weights()[0]).all())
+        True
+        """
+        checkpoint.load_weights(self, path)
