@@ -34,10 +34,15 @@ DAMAGE = (ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZi
 def write(path: Path, text: str, arrays: Mapping[str, Array]) -> None:
     """Write a file, or leave what is at `path` as it is."""
     encode = check_format(path)[0]
+    write_whole(path, lambda file: encode(file, text, arrays))
+
+
+def write_whole(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
+    """Let `fill` write a file, and put it at `path` once it is complete."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            encode(file, text, arrays)
+            fill(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -61,3 +61,27 @@ class Portable(Graph):
         True
         """
         checkpoint.load_weights(self, path)
+
+    def export(self, filepath: str | PathLike[str], format: str = "onnx") -> None:
+        """Write the model as an ONNX file, for other programs to run.
+
+        The file computes what `predict` does, for batches of any size. Its inputs and outputs have the names
+        of the model's. Slopes of activations and the epsilon of a normalisation are float32 in ONNX, in a
+        model of float64 as well.
+
+        Parameters
+        ----------
+        filepath : str or path
+        format : "onnx"
+            No other.
+
+        Raises
+        ------
+        ValueError
+            If the model is not built, or has a layer that has no form in ONNX; the message names it.
+        ImportError
+            If onnx is not installed.
+        """
+        from .export import export_onnx
+
+        export_onnx(self, filepath, format)

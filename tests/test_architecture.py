@@ -29,7 +29,7 @@ ORDER = (
     ("functional",),
     ("layers",),
     (
-        *("batches", "callbacks", "checkpoint", "clipping", "epochs", "feed", "losses", "metrics"),
+        *("batches", "callbacks", "checkpoint", "clipping", "epochs", "export", "feed", "losses", "metrics"),
         *("models", "objective", "optimizers", "portable", "readers", "stepping", "summary", "targets"),
         *("training", "transfer"),
     ),

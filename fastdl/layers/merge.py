@@ -15,7 +15,7 @@ from .base import Array, Layer
 
 Backs: TypeAlias = Callable[[Array], list[Array]]
 
-_LEAST_SQUARE = 1e-12  # no vector is divided by less than the root of this; Keras's number
+LEAST_SQUARE = 1e-12  # no vector is divided by less than the root of this; Keras's number
 
 
 class Merge(Layer):
@@ -311,11 +311,11 @@ class Dot(Merge):
 def _unit_rows(x: Array) -> tuple[Array, Callable[[Array], Array]]:
     """Return rows divided by their lengths, and from the result's gradient theirs."""
     square = (x * x).sum(axis=-1, keepdims=True)
-    length = np.sqrt(np.maximum(square, x.dtype.type(_LEAST_SQUARE)))
+    length = np.sqrt(np.maximum(square, x.dtype.type(LEAST_SQUARE)))
     y = x / length
 
     def back(dy: Array) -> Array:
-        along = (dy * y).sum(axis=-1, keepdims=True) * (square > _LEAST_SQUARE)
+        along = (dy * y).sum(axis=-1, keepdims=True) * (square > LEAST_SQUARE)
         return (dy - y * along) / length
 
     return y, back

@@ -158,13 +158,13 @@ class _Border(Layer):
         rows, columns = (checks.per_axis(self.name, argument, side, 2, minimum=0) for side in sides)
         none = (0, 0)
         last = self.data_format == "channels_last"
-        self._sides = (none, rows, columns, none) if last else (none, none, rows, columns)
+        self.sides = (none, rows, columns, none) if last else (none, none, rows, columns)
 
     def _inside(self, shape: tuple[int, ...]) -> tuple[slice, ...]:
         """Return what the border leaves of an array of this shape."""
         if len(shape) != 4:
             raise ValueError(f"{self.name}: x must be images, an array of four axes; got shape {shape}")
-        return tuple(slice(before, size - after) for size, (before, after) in zip(shape, self._sides))
+        return tuple(slice(before, size - after) for size, (before, after) in zip(shape, self.sides))
 
 
 class ZeroPadding2D(_Border):
@@ -191,7 +191,7 @@ class ZeroPadding2D(_Border):
         self.padding = padding
 
     def vjp(self, x: Array, training: bool = True) -> tuple[Array, Back]:
-        y = np.pad(x, self._sides) if x.ndim == 4 else x
+        y = np.pad(x, self.sides) if x.ndim == 4 else x
         inside = self._inside(y.shape)
         return y, lambda dy: dy[inside]
 
@@ -224,4 +224,4 @@ class Cropping2D(_Border):
         y = x[inside]
         if any(size < 1 for size in y.shape[1:]):
             raise ValueError(f"{self.name}: cropping {self.cropping} leaves nothing of x of shape {x.shape}")
-        return y, lambda dy: np.pad(dy, self._sides)
+        return y, lambda dy: np.pad(dy, self.sides)

@@ -78,7 +78,8 @@ class Bidirectional(Composite):
         if self._forward.go_backwards == self._backward.go_backwards:
             raise ValueError(f"{self.name}: one layer must have go_backwards, and the other must not")
         self._forward.zero_output_for_mask = self._backward.zero_output_for_mask = True
-        self.layers = [self._forward, self._backward]
+        self.directions = (self._forward, self._backward)
+        self.layers = list(self.directions)
 
     def build(self, input_shape: Shape) -> None:
         for layer in self.layers:
