@@ -12,7 +12,7 @@ whole or not at all.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from . import (
     schedules,
 )
 from .layers.base import Array, Layer
+from .layers.graph import Graph
 from .transfer import Source, copy_weights
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def save_weights(model: Layer, path: str | PathLike[str]) -> None:
     archive.write(path, json.dumps(header), model.named_weights())
 
 
-def load_weights(model: Layer, path: str | PathLike[str]) -> None:
+def load_weights(model: Graph, path: str | PathLike[str]) -> None:
     """Take a model's weights from a file; see `Portable.load_weights`."""
     path = Path(path)
     _require_weights("load_weights", model)
@@ -93,24 +94,27 @@ def load_weights(model: Layer, path: str | PathLike[str]) -> None:
         endings = ", ".join([*archive.FORMATS, *_KERAS])
         raise ValueError(f"load_weights: a file of weights ends in {endings}; got {str(path)!r}")
     try:
-        if path.suffix in _KERAS:
-            from .readers import keras
-
-            sources, left = keras.read(path, model)
-            copy_weights(model, sources, left, convert=True)
-        else:
-            copy_weights(model, *_stored_weights(model, path))
+        sources, left, foreign = _sources(model, path)
+        copy_weights(model, sources, left, convert=foreign)
     except _MISFITS as error:
         raise ValueError(f"load_weights: {path}: {error}") from error
 
 
-def _stored_weights(model: Layer, path: Path) -> tuple[dict[str, Source], dict[str, Source]]:
-    """Return the sources of the model's weights in a file of fastdl, and what else there is in it."""
-    header, arrays = _read(path)
-    kinds = dict(header["weights"])
+def _sources(model: Graph, path: Path) -> tuple[dict[str, Source], Iterable[str], bool]:
+    """Return where the model's weights are in a file, what else it holds, and whether it is another's."""
+    if path.suffix in _KERAS:
+        from .readers import keras
+
+        return *keras.read(path, model), True
+    text, arrays = _open(path)
+    if not text and path.suffix == ".safetensors":
+        from .readers import pytorch
+
+        return *pytorch.match(model, arrays), True
+    kinds = dict(_header(text)["weights"])
     left = {name: Source(name, arrays[name]) for name in kinds}
     places = _places(_kinds(model), kinds)
-    return {own: left.pop(name) for own, name in places.items()}, left
+    return {own: left.pop(name) for own, name in places.items()}, left, False
 
 
 def _places(own: Mapping[str, str], stored: Mapping[str, str]) -> dict[str, str]:
@@ -214,7 +218,8 @@ def load_model(
     path = Path(path)
     archive.check_format(path)
     try:
-        described, arrays = _read(path)
+        text, arrays = _open(path)
+        described = _header(text)
         if "model" not in described:
             raise ValueError("it holds weights alone; make the model, then call its load_weights")
         if not compile:
@@ -230,17 +235,24 @@ def load_model(
     return restored["model"]
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Return the header and the arrays of a file."""
+def _open(path: Path) -> tuple[str, dict[str, Array]]:
+    """Return the text and the arrays of a file."""
     try:
-        text, arrays = archive.read(path)
+        return archive.read(path)
+    except archive.DAMAGE as error:
+        raise ValueError(f"it is damaged, or not a file that fastdl saved ({error})") from error
+
+
+def _header(text: str) -> dict[str, Any]:
+    """Return what the text of a file says."""
+    try:
         header = json.loads(text)
         version = header["version"]
-    except archive.DAMAGE as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"it is damaged, or not a file that fastdl saved ({error})") from error
     if version != _VERSION:
         raise ValueError(f"it has format {version!r}; this fastdl reads {_VERSION}")
-    return header, arrays
+    return header
 
 
 def _known_classes() -> dict[str, Any]:

@@ -31,13 +31,11 @@ class Portable(Graph):
     def load_weights(self, path: str | PathLike[str]) -> None:
         """Take the weights from a file: all of them, or none if anything in it does not fit.
 
-        The layers of a file of fastdl's are found by their names where it has the same ones, else by their
-        order; those of one of Keras's as Keras does it, by their order among those of the same class.
-
         Parameters
         ----------
         path : str or path
-            Of a file that `save_weights` or `save` wrote (.npz, .safetensors), or Keras 3 (.h5, .keras).
+            Of a file that `save_weights` or `save` wrote (.npz, .safetensors), or Keras 3 (.weights.h5,
+            .keras), or PyTorch, a state dict (.safetensors).
 
         Raises
         ------
@@ -46,6 +44,17 @@ class Portable(Graph):
             the message names what does not fit. The model is unchanged then.
         ImportError
             If the package that reads the file is not installed.
+
+        Notes
+        -----
+        Layers are found by their names where the file has the same ones, else by their order. Keras itself
+        goes by the order among layers of one class, and so do its files here.
+
+        Arrays of PyTorch are brought into Keras's layout: kernels are transposed, the gates of a GRU
+        exchanged, the two biases of an LSTM added, and the rows of a `Dense` behind a `Flatten` put into the
+        order of an image with its channels last, if that is what the model has. A file of safetensors does
+        not keep the order of modules; where their names do not tell it, give the layers the same names. What
+        is no weight is not in the file: a normalisation there has an epsilon of 1e-5, and here of 1e-3.
 
         Examples
         --------
