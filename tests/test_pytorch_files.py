@@ -222,6 +222,19 @@ class TestFlatten:
         row = Concatenate()([Flatten()(one), GlobalAveragePooling2D()(two), Flatten()(two)])
         assert_same(Model(x, Dense(2, name="out")(row)), Net(), path, wave((3, 5, 5, 2)), image=True)
 
+    def test_image_beside_what_was_made_of_it(self, torch: Any, path: Path) -> None:
+        class Net(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.conv, self.out = torch.nn.Conv2d(2, 3, 3, padding=1), torch.nn.Linear(5 * 16, 2)
+
+            def forward(self, x: Any) -> Any:
+                return self.out(torch.cat([x, self.conv(x)], 1).flatten(1))
+
+        x = Input((4, 4, 2))
+        both = Concatenate()([x, Conv2D(3, 3, padding="same")(x)])
+        assert_same(Model(x, Dense(2)(Flatten()(both))), Net(), path, wave((3, 4, 4, 2)), image=True)
+
     def test_sequences(self, torch: Any, path: Path) -> None:
         nn = torch.nn
         module = nn.Sequential(nn.Conv1d(2, 3, 3), nn.Flatten(), nn.Linear(18, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,12 @@ def weights_of(name: str, folder: Path) -> Path:
     return path
 
 
+def test_without_the_package_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ImportError, match=r"pip install fastdl\[h5py\]"):
+        network().load_weights(keras_files.DATA / keras_files.GRAPH)
+
+
 class TestKeras:
     @pytest.fixture(autouse=True)
     def _package(self) -> None:
@@ -230,6 +237,15 @@ class TestKeras:
         expected.load_weights(keras_files.DATA / keras_files.GRAPH)
         model.load_weights(path)
         assert_same(model, expected)
+
+    def test_what_is_no_weight(self, tmp_path: Path) -> None:
+        """Keras 3.0 kept the state of generators of random numbers, too."""
+        import h5py
+
+        path = weights_of(keras_files.SERIES, tmp_path)
+        with h5py.File(path, "r+") as entries:
+            entries["layers/dropout/seed_generator/vars/0"] = np.zeros(2, np.uint32)
+        keras_files.series(fastdl).load_weights(path)
 
     def test_bfloat16(self, tmp_path: Path) -> None:
         import h5py
