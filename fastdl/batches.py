@@ -98,7 +98,7 @@ def gather(
     x : ndarray or list of ndarray
         As the model accepted it.
     y : array_like, or a group of them for several outputs
-    sample_weight : array_like, (N,), or a group of them, optional
+    sample_weight : array_like, (N,) or (N, T), or a group of them, optional
     class_weight : dict of int to float, optional
 
     Raises
@@ -154,7 +154,7 @@ def _target(op: str, label: str, given: Any, count: int) -> Array:
 
 def _weights(op: str, given: Any, count: int) -> Array:
     weights = np.asarray(given, np.float64)
-    if weights.shape != (count,):
+    if weights.shape[:1] != (count,):
         raise ValueError(f"{op}: sample_weight must have shape ({count},); got {weights.shape}")
     return weights
 

@@ -73,6 +73,12 @@ def one_of(op: str, name: str, value: Any, names: Iterable[str]) -> None:
         raise ValueError(f"{op}: {name} must be one of {', '.join(map(repr, known))}; got {value!r}")
 
 
+def verbosity(op: str, value: Any) -> None:
+    """Refuse a `verbose` that is not 0, 1, 2 or "auto"."""
+    if value not in (0, 1, 2, "auto"):
+        raise ValueError(f"{op}: verbose must be 0, 1, 2 or 'auto'; got {value!r}")
+
+
 def shape(op: str, name: str, value: Any) -> Shape:
     """Return `value` as the shape of an array."""
     if not is_sequence(value):

@@ -38,6 +38,9 @@ class Config:
     precision : str
         "default" lets a float32 3x3 convolution use Winograd's algorithm, whose error has a bound
         of its own; "strict" computes every product. Both bounds are in docs/numerics.md.
+    check_finite : bool
+        Whether models look at the output and the gradients of each of their layers: the first that is not
+        finite is then an error that names the layer. Without it training only looks at the loss.
     """
 
     backend: str = "auto"
@@ -45,6 +48,7 @@ class Config:
     dtype: str = "float32"
     data_format: str = "channels_last"
     precision: str = "default"
+    check_finite: bool = False
 
     def __post_init__(self) -> None:
         one_of("use", "backend", self.backend, BACKENDS)
@@ -79,7 +83,7 @@ class use:  # noqa: N801  (a call that may stand after `with`)
 
     Parameters
     ----------
-    backend, threads, dtype, data_format, precision
+    backend, threads, dtype, data_format, precision, check_finite
         As in :class:`Config`; what is not given stays as it is.
 
     Raises
@@ -103,6 +107,7 @@ class use:  # noqa: N801  (a call that may stand after `with`)
         dtype: Any = None,
         data_format: str | None = None,
         precision: str | None = None,
+        check_finite: bool | None = None,
     ) -> None:
         given = {
             "backend": backend,
@@ -110,6 +115,7 @@ class use:  # noqa: N801  (a call that may stand after `with`)
             "dtype": _name(dtype),
             "data_format": data_format,
             "precision": precision,
+            "check_finite": None if check_finite is None else bool(check_finite),
         }
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         self._before = _current.set(replace(current(), **changes))

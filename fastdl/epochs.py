@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from . import callbacks as callbacks_
+from . import step
 from .callbacks import Callback, History, Logs
 from .feed import Source
 from .objective import NonFiniteLossError
@@ -38,8 +39,7 @@ def run(
     progress = callbacks_.progress(verbose)
     history = model.history = History()
     watchers: list[Any] = [*progress, *callbacks, history]
-    for watcher in watchers:
-        watcher.model = model
+    for watcher in callbacks_.attached(model, watchers):
         watcher.params = {"epochs": epochs.stop, "steps": train.steps, "verbose": verbose}
     model.stop_training = False
     logs: Logs = {}
@@ -51,7 +51,7 @@ def run(
                 watcher.on_epoch_begin(epoch, {})
             logs = _train(model, train, epoch, watchers)
             if validation is not None:
-                results = model.judge(validation, epoch)
+                results = step.judge(model, validation, epoch, watchers)
                 logs |= {f"val_{name}": value for name, value in results.items()}
             for watcher in watchers:
                 watcher.on_epoch_end(epoch, logs)
@@ -74,11 +74,11 @@ def _train(model: Trainer, source: Source, epoch: int, watchers: Sequence[Callba
             for watcher in watchers:
                 watcher.on_train_batch_begin(number, logs)
             try:
-                logs = model.take_step(batch, "fit", f" in epoch {epoch + 1}, batch {number + 1}")
+                logs = step.take(model, batch, "fit", f" in epoch {epoch + 1}, batch {number + 1}")
             except NonFiniteLossError as error:
                 logs = {**logs, "loss": error.value}
                 for watcher in watchers:
-                    watcher.on_nonfinite_loss(number, logs)
+                    watcher.on_nonfinite_loss(number, logs, error)
                 if not model.stop_training:
                     raise
                 break

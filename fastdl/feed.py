@@ -71,15 +71,12 @@ class Feed:
         self.source = source
         self.steps = len(source) if steps is None and hasattr(source, "__len__") else steps
 
-    def epoch(self, number: int = 0) -> Generator[tuple[str, tuple[Any, ...]], None, None]:
+    def epoch(self, number: int = 0) -> Generator[tuple[str, Any], None, None]:
         """Yield the batches of an epoch, counted from 0, each with words that say which one it is."""
         given = 0
         for batch in prefetched(self._batches(number)):
             given += 1
-            place = f"{self.op}: batch {given} of epoch {number + 1}"
-            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-                raise ValueError(f"{place} must be (x, y) or (x, y, sample_weight); got {_kind(batch)}")
-            yield place, tuple(batch)
+            yield f"{self.op}: batch {given} of epoch {number + 1}", batch
         if given == 0 or given < (self.steps or 0):
             due = f" of {self.steps}" if self.steps else ""
             raise ValueError(
@@ -101,6 +98,13 @@ class Feed:
                 f"{self.op}: {_kind(source)} raised {type(error).__name__} ({error}) where batch {given + 1}"
                 f" of epoch {number + 1} was due; the model is as the last batch left it"
             ) from error
+
+
+def as_pair(place: str, batch: Any) -> tuple[Any, ...]:
+    """Return a batch, at a place of which errors speak, as (x, y) or (x, y, sample_weight)."""
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+        raise ValueError(f"{place} must be (x, y) or (x, y, sample_weight); got {_kind(batch)}")
+    return tuple(batch)
 
 
 def prefetched(items: Iterable[T]) -> Generator[T, None, None]:

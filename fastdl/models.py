@@ -67,7 +67,8 @@ class Model(Trainer):
         calls = []
         for call in self.calls:
             reads = nested.apply(numbers.__getitem__, call.inputs)
-            calls.append({"layer": call.layer.name, "reads": reads, "training": call.training})
+            mask = None if call.mask is None else numbers[call.mask]
+            calls.append({"layer": call.layer.name, "reads": reads, "training": call.training, "mask": mask})
             for tensor in nested.parts(call.outputs):
                 numbers.setdefault(tensor, len(numbers))
         sources = [
@@ -101,7 +102,9 @@ class Model(Trainer):
 
         for call in config["calls"]:
             layer = layers[call["layer"]]
-            tensors += nested.parts(layer(nested.apply(tensor, call["reads"]), training=call["training"]))
+            mask = None if call["mask"] is None else tensor(call["mask"])
+            reads = nested.apply(tensor, call["reads"])
+            tensors += nested.parts(layer(reads, training=call["training"], mask=mask))
         inputs, outputs = (nested.apply(tensor, config[end]) for end in ("inputs", "outputs"))
         return cls(inputs, outputs, **{key: config[key] for key in ("name", "seed", "dtype")})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,12 +62,15 @@ class Outcome:
         The loss of each output; 0 where there is none.
     gradients : list of callable or None
         Each returns the gradient of the sum of the losses, times their weights.
+    seen : list of (target, output)
+        What was compared for each output: the steps that its mask keeps.
     penalty : float
         What the regularizers add to that sum.
     """
 
     values: list[float]
     gradients: list[Callable[[], Array] | None]
+    seen: list[tuple[Any, Array]]
     penalty: float
 
 
@@ -114,6 +118,20 @@ class Objective:
             for metric in goal.metrics:
                 metric.reset_state()
 
+    def copied_state(self) -> Callable[[], None]:
+        """Copy what has been gathered so far, and return a function that puts it back."""
+        gathering: list[Any] = [self.mean]
+        for goal in self.goals:
+            gathering += [goal.mean, *goal.metrics]
+        before = [(vars(one), {k: copy.copy(v) for k, v in vars(one).items()}) for one in gathering]
+
+        def put_back() -> None:
+            for own, untouched in before:
+                own.clear()
+                own.update(untouched)
+
+        return put_back
+
     def wants_logits(self, activations: Sequence[str]) -> list[bool]:
         """Return for which outputs the loss contains the activation they end with, and takes its input."""
         return [
@@ -121,42 +139,54 @@ class Objective:
             for goal, activation in zip(self.goals, activations)
         ]
 
-    def vjp(self, batch: Batch, outputs: Sequence[Array], logits: Sequence[bool], penalty: float) -> Outcome:
-        """Return the losses of a batch and how to get their gradients."""
-        outcome = Outcome([], [], penalty)
-        for goal, target, weights, output, is_logits in zip(
-            self.goals, batch.targets, batch.weights, outputs, logits
+    def vjp(
+        self, batch: Batch, outputs: Sequence[Array], masks: Any, logits: Sequence[bool], penalty: float
+    ) -> Outcome:
+        """Return the losses of a batch and how to get their gradients.
+
+        `masks` are those of the outputs, in the form of `Graph.masked_vjp`. What they leave out counts for
+        nothing, and the mean is over the rest.
+        """
+        outcome = Outcome([], [], [], penalty)
+        each = [None] * len(outputs) if masks is None else nested.parts(masks)
+        for goal, target, weights, output, mask, is_logits in zip(
+            self.goals, batch.targets, batch.weights, outputs, each, logits
         ):
-            if goal.loss is None:
+            seen = output
+            if mask is not None:
+                seen, target, weights = _kept(goal.name, mask, output, target, weights)
+            outcome.seen.append((target, seen))
+            if goal.loss is None or not seen.size:
                 outcome.values.append(0.0)
                 outcome.gradients.append(None)
                 continue
-            value, gradient = goal.loss.vjp(target, output, weights, logits=is_logits)
+            value, gradient = goal.loss.vjp(target, seen, weights, logits=is_logits)
+            if mask is not None:
+                gradient = _spread(gradient, mask, output)
             outcome.values.append(value)
             outcome.gradients.append(_scaled(goal.weight, gradient))
         return outcome
 
-    def note(
-        self, batch: Batch, outputs: Sequence[Array], outcome: Outcome, activations: Sequence[str]
-    ) -> dict[str, float]:
-        """Add a batch to the losses and metrics, and return all of them so far.
+    def note(self, size: int, outcome: Outcome, activations: Sequence[str]) -> dict[str, float]:
+        """Add a batch of `size` samples to the losses and metrics, and return all of them so far.
 
         `activations` are those that the outputs have yet to go through.
         """
         total = sum(goal.weight * value for goal, value in zip(self.goals, outcome.values))
         total += outcome.penalty
-        self.mean.add(total * batch.size, batch.size)
+        self.mean.add(total * size, size)
         logs = {"loss": self.mean.result()}
         several = len(self.goals) > 1
         for goal, value in zip(self.goals, outcome.values):
             if several and goal.loss is not None:
-                goal.mean.add(value * batch.size, batch.size)
+                goal.mean.add(value * size, size)
                 logs[f"{goal.name}_loss"] = goal.mean.result()
-        for goal, target, output, activation in zip(self.goals, batch.targets, outputs, activations):
+        for goal, (target, output), activation in zip(self.goals, outcome.seen, activations):
             if goal.metrics and activation != "linear":
                 output = getattr(functional, activation)(output)
             for metric in goal.metrics:
-                metric.update_state(target, output)
+                if output.size:
+                    metric.update_state(target, output)
                 logs[f"{goal.name}_{metric.name}" if several else metric.name] = metric.result()
         return logs
 
@@ -177,6 +207,28 @@ def _metrics_by_output(names: Sequence[str], given: Any) -> list[list[Any]]:
         given = {name: given.get(name) for name in names}
     arranged = nested.arrange("compile: metrics", given, names)
     return [[] if one is None else nested.parts(one) for one in arranged]
+
+
+def _kept(name: str, mask: Array, output: Array, target: Any, weights: Array | None) -> tuple[Any, Any, Any]:
+    """Return the steps of an output that its mask keeps, one a row, with their targets and weights."""
+    for what, array in (("the output", output), ("y", target)):
+        if array is not None and array.shape[: mask.ndim] != mask.shape:
+            raise ValueError(f"{name}: {what} has shape {array.shape}, but its mask has {mask.shape}")
+    if weights is not None:
+        wide = weights.reshape(weights.shape + (1,) * (mask.ndim - weights.ndim))
+        weights = np.broadcast_to(wide, mask.shape)[mask]
+    return output[mask], None if target is None else target[mask], weights
+
+
+def _spread(gradient: Callable[[], Array], mask: Array, output: Array) -> Callable[[], Array]:
+    """Return a gradient of kept steps as one of the whole output."""
+
+    def whole() -> Array:
+        dy = np.zeros_like(output)
+        dy[mask] = gradient()
+        return dy
+
+    return whole
 
 
 def _scaled(weight: float, gradient: Callable[[], Array]) -> Callable[[], Array]:

@@ -40,8 +40,8 @@ def aligned(op: str, y_true: Any, y_pred: Array) -> Array:
 
 
 def weights(op: str, sample_weight: Any, losses: Array) -> Array:
-    """Return the weights of samples, repeated to the shape of their losses."""
+    """Return the weights of samples, or of steps of them, repeated to the shape of their losses."""
     weights = np.asarray(sample_weight, losses.dtype)
-    if weights.shape != losses.shape[:1]:
+    if weights.ndim == 0 or weights.shape != losses.shape[: weights.ndim]:
         raise ValueError(f"{op}: sample_weight must have shape {losses.shape[:1]}; got {weights.shape}")
-    return np.broadcast_to(weights.reshape(-1, *(1,) * (losses.ndim - 1)), losses.shape)
+    return np.broadcast_to(weights.reshape(weights.shape + (1,) * (losses.ndim - weights.ndim)), losses.shape)

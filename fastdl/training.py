@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
 from operator import itemgetter
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
-from . import batches, checkpoint, checks, nested, optimizers, summary
+from . import batches, checkpoint, checks, nested, optimizers, prediction, step, summary
 from . import callbacks as callbacks_
 from .batches import Batch
 from .epochs import run as run_epochs
-from .feed import Feed, Source, memory
-from .layers import weights
-from .layers.base import Array, Layer, Shape, as_compiled
-from .objective import NonFiniteLossError, Objective, Outcome
+from .feed import Feed, Source, as_pair, memory
+from .layers.base import Layer, Shape
+from .objective import Objective
 from .portable import Portable
 
 Verbose = int | str
@@ -183,13 +180,13 @@ class Trainer(Portable):
         self._require("train_on_batch")
         batch = self._data("train_on_batch", x, y, sample_weight, class_weight)
         self.goals.start()
-        return _results(self.take_step(batch, "train_on_batch"), return_dict)
+        return _results(step.take(self, batch, "train_on_batch"), return_dict)
 
     def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Return the loss and the metrics of a batch as `evaluate` does."""
         self._require("test_on_batch")
         batch = self._data("test_on_batch", x, y, sample_weight)
-        return _results(self.judge(memory(batch, batch.size)), return_dict)
+        return _results(step.judge(self, memory(batch, batch.size)), return_dict)
 
     def evaluate(
         self,
@@ -199,6 +196,7 @@ class Trainer(Portable):
         verbose: Verbose = "auto",
         sample_weight: Any = None,
         steps: int | None = None,
+        callbacks: Sequence[callbacks_.Callback] | None = None,
         return_dict: bool = False,
     ) -> Any:
         """Return the loss and the metrics over samples.
@@ -213,6 +211,8 @@ class Trainer(Portable):
             Whether to print the result, too.
         steps : int, optional
             How many batches of an iterable to take; by default all there are.
+        callbacks : sequence of Callback, optional
+            Of which `on_test_begin` and the like are called.
         return_dict : bool
             Whether to return a dict by name.
 
@@ -222,107 +222,65 @@ class Trainer(Portable):
             The loss alone if there are no metrics, else a list that begins with it.
         """
         self._require("evaluate")
+        checks.verbosity("evaluate", verbose)
+        watchers = callbacks_.attached(self, callbacks or ())
         batch_size = checks.integer("evaluate", "batch_size", 32 if batch_size is None else batch_size)
         if y is None:
             source = self._stream(Feed("evaluate", x, steps))
         else:
             source = memory(self._data("evaluate", x, y, sample_weight), batch_size)
-        logs = self.judge(source)
+        logs = step.judge(self, source, watchers=watchers)
         if verbose:
             print(callbacks_.describe_logs(logs), flush=True)
         return _results(logs, return_dict)
 
-    def predict(self, x: Any, batch_size: int | None = None, verbose: Verbose = 0) -> Any:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+        steps: int | None = None,
+        callbacks: Sequence[callbacks_.Callback] | None = None,
+    ) -> Any:
         """Return the outputs for samples.
+
+        Of samples only a batch at a time is read and converted: a `numpy.memmap`, or anything else that has a
+        shape and gives slices, may be larger than memory.
 
         Parameters
         ----------
-        x : array_like, (N, ...)
+        x : array_like, (N, ...), or a list, tuple or dict of them
+            In the form of the model's inputs. Or an iterable of batches of that, such as a generator; of a
+            batch that is a tuple the first entry counts, so that what `fit` takes will do.
         batch_size : int, optional
             32 by default; it changes the memory that is needed, not the result.
-        verbose : {0, 1}
-            Whether to show a bar, where tqdm is installed.
+        verbose : {"auto", 0, 1, 2}
+            1 shows a bar, where tqdm is installed; the others show nothing.
+        steps : int, optional
+            How many batches to take; by default all there are.
+        callbacks : sequence of Callback, optional
+            Of which `on_predict_begin` and the like are called.
 
         Returns
         -------
         ndarray, (N, ...), or several in the form of the model's outputs
+
+        Raises
+        ------
+        ValueError, TypeError
+            If x does not fit the model, or an iterable ends before `steps` batches.
+        RuntimeError
+            If an iterable raises an exception, which is its cause.
         """
-        x = self._in_reach(x)
         batch_size = checks.integer("predict", "batch_size", 32 if batch_size is None else batch_size)
-        count = len(nested.parts(x)[0])
-        if count <= batch_size:
-            return self(x)
-        starts: Any = range(0, count, batch_size)
-        if verbose:
-            starts = callbacks_.bar(starts, "predict")
-        whole: list[Array] = []
-        for start in starts:
-            y = self(nested.apply(itemgetter(slice(start, start + batch_size)), x))
-            for place, part in enumerate(nested.parts(y)):
-                if start == 0:
-                    whole.append(np.empty((count, *part.shape[1:]), part.dtype))
-                whole[place][start : start + len(part)] = part
-        return nested.rebuild(y, whole)
+        if steps is not None:
+            steps = checks.integer("predict", "steps", steps)
+        checks.verbosity("predict", verbose)
+        return prediction.run(self, x, batch_size, verbose, steps, callbacks or ())
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for one batch."""
         return self(x)
-
-    # -- one step ----------------------------------------------------------------------------------
-
-    def take_step(self, batch: Batch, op: str, place: str = "") -> callbacks_.Logs:
-        """Take a step, and return the losses and metrics so far, of this batch before the step."""
-        assert self.optimizer is not None
-        with as_compiled(self.compiled_trainable), self._state_kept_on_error():
-            self.zero_grads()
-            logits = self.goals.wants_logits(self.final_activations)
-            y, back = self.partial_vjp(batch.x, True, wants_dx=False, logits=logits)
-            outcome = self.goals.vjp(batch, nested.parts(y), logits, weights.penalty(self))
-            for name, value in zip(self.output_names, outcome.values):
-                if not math.isfinite(value):
-                    of_which = f" of {name}" if len(outcome.values) > 1 else ""
-                    raise NonFiniteLossError(
-                        f"{op}: the loss{of_which} is {value}{place}; the model is as it was before this"
-                        " batch. Look for NaN or Inf in x and y, or lower the learning rate",
-                        value,
-                    )
-            logs = self._note(batch, y, outcome, logits)
-            back(nested.rebuild(y, [gradient and gradient() for gradient in outcome.gradients]))
-            weights.add_penalty_gradients(self)
-            self.optimizer.step(self)
-        return logs
-
-    @contextmanager
-    def _state_kept_on_error(self) -> Iterator[None]:
-        """Undo what the forward pass has done to running statistics and the like if the step fails."""
-        before = [(array, array.copy()) for array in self.state.values()]
-        try:
-            yield
-        except BaseException:
-            for array, untouched in before:
-                array[...] = untouched
-            raise
-
-    def judge(self, source: Source, epoch: int = 0) -> callbacks_.Logs:
-        """Return the losses and metrics over the batches of an epoch."""
-        self.goals.start()
-        logits = self.goals.wants_logits(self.final_activations)
-        with as_compiled(self.compiled_trainable):
-            penalty = weights.penalty(self)
-        logs: callbacks_.Logs = {}
-        with closing(source.epoch(epoch)) as parts:
-            for batch in parts:
-                y = self.partial_vjp(batch.x, False, logits=logits)[0] if any(logits) else self(batch.x)
-                outcome = self.goals.vjp(batch, nested.parts(y), logits, penalty)
-                logs = self._note(batch, y, outcome, logits)
-        return logs
-
-    def _note(self, batch: Batch, y: Any, outcome: Outcome, logits: Sequence[bool]) -> callbacks_.Logs:
-        left = [
-            activation if is_logits else "linear"
-            for activation, is_logits in zip(self.final_activations, logits)
-        ]
-        return self.goals.note(batch, nested.parts(y), outcome, left)
 
     # -- arguments ---------------------------------------------------------------------------------
 
@@ -362,7 +320,8 @@ class Trainer(Portable):
     def _stream(self, feed: Feed) -> Source:
         """Return the batches of an iterable, each checked when its turn comes."""
         return Source(
-            feed.steps, lambda number: (self._data(place, *batch) for place, batch in feed.epoch(number))
+            feed.steps,
+            lambda number: (self._data(place, *as_pair(place, batch)) for place, batch in feed.epoch(number)),
         )
 
     def accept(self, x: Any) -> Any:
@@ -375,6 +334,16 @@ class Trainer(Portable):
                 f" {', '.join(str(tensor.shape) for tensor in self.inputs)}"
             )
         return x
+
+    def copied_state(self) -> Callable[[], None]:
+        """Copy what training changes without a gradient, and return a function that puts it back."""
+        before = [(array, array.copy()) for array in self.state.values()]
+
+        def put_back() -> None:
+            for array, untouched in before:
+                array[...] = untouched
+
+        return put_back
 
     # -- what it is --------------------------------------------------------------------------------
 

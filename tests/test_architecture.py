@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     (
         *("archive", "checks", "config", "configurable", "constraints", "geometry", "initializers"),
-        *("nested", "random", "regularizers", "schedules"),
+        *("interrupts", "nested", "random", "regularizers", "schedules"),
     ),
     ("shapes", "shapes_embedding", "shapes_norm", "shapes_recurrent"),
     ("backends",),
@@ -30,8 +30,8 @@ ORDER = (
     ("layers",),
     (
         *("batches", "callbacks", "checkpoint", "clipping", "epochs", "export", "feed", "losses", "metrics"),
-        *("models", "objective", "optimizers", "portable", "readers", "stepping", "summary", "targets"),
-        *("training", "transfer"),
+        *("models", "objective", "optimizers", "portable", "prediction", "readers", "step", "stepping"),
+        *("summary", "targets", "training", "transfer"),
     ),
     ("datasets", "gradcheck", "plots"),
     ("__init__", "__main__", "demo"),

@@ -195,7 +195,9 @@ class TestTerminateOnNaN:
         assert np.isnan(history.history["loss"]).all()
         np.testing.assert_array_equal(model.get_weights()[0], before)
         assert seen == [1]
-        assert "Batch 1: the loss is nan" in capsys.readouterr().out
+        told = capsys.readouterr().out
+        assert "Batch 1: the training ends here. fit: the loss is nan in epoch 1, batch 1" in told
+        assert f"{model.layers[0].name} is the first layer whose output is not finite" in told
 
     def test_without_it_fit_raises(self) -> None:
         with pytest.raises(ValueError, match="the loss is nan in epoch 1, batch 1; the model is as it was"):

@@ -222,7 +222,6 @@ class TestLayer:
             ),
             (TypeError, "x must hold integers; got bool", lambda: Embedding(4, 2)([True])),
             (ValueError, "ids has 4 at", lambda: Embedding(4, 2)(np.array([[4]]))),
-            (ValueError, "mask_zero must be False", lambda: Embedding(4, 2, mask_zero=True)),
             (ValueError, "input_dim must be at least 1", lambda: Embedding(0, 2)),
         ],
     )

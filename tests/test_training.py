@@ -97,9 +97,9 @@ class TestFit:
         seen: list[float] = []
 
         class Spy(Sequential):
-            def partial_vjp(self, x: np.ndarray, training: bool = True, **options: bool) -> Any:
+            def masked_vjp(self, x: np.ndarray, training: bool = True, **options: bool) -> Any:
                 seen.extend(x[:, 0])
-                return super().partial_vjp(x, training, **options)
+                return super().masked_vjp(x, training, **options)
 
         model = Spy([Input((4,)), Dense(1)])
         model.compile("sgd", "mse")

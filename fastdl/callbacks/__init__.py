@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from .base import Callback, History, LambdaCallback, LearningRateScheduler, Logs, TerminateOnNaN
+from .base import (
+    Callback,
+    History,
+    LambdaCallback,
+    LearningRateScheduler,
+    Logs,
+    TerminateOnNaN,
+    attached,
+)
 from .monitor import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from .progress import bar, describe_logs, progress
 from .record import CSVLogger, TensorBoard
@@ -19,6 +27,7 @@ __all__ = [
     "ReduceLROnPlateau",
     "TensorBoard",
     "TerminateOnNaN",
+    "attached",
     "bar",
     "describe_logs",
     "progress",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,11 +48,42 @@ class Callback:
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """Called after a batch."""
 
-    def on_nonfinite_loss(self, batch: int, logs: Logs) -> None:
-        """Called where the loss of a batch is NaN or infinite, before `fit` refuses to take the step.
+    def on_test_begin(self, logs: Logs) -> None:
+        """Called before a validation, and by `evaluate`."""
 
-        If `stop_training` is set here, `fit` ends as usual; else it raises.
+    def on_test_end(self, logs: Logs) -> None:
+        """Called after it."""
+
+    def on_test_batch_begin(self, batch: int, logs: Logs) -> None:
+        """Called before each of its batches."""
+
+    def on_test_batch_end(self, batch: int, logs: Logs) -> None:
+        """Called after each of its batches."""
+
+    def on_predict_begin(self, logs: Logs) -> None:
+        """Called by `predict` before the first batch."""
+
+    def on_predict_end(self, logs: Logs) -> None:
+        """Called by `predict` after the last batch."""
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs) -> None:
+        """Called by `predict` before each batch."""
+
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
+        """Called by `predict` after each batch; `logs` hold its "outputs"."""
+
+    def on_nonfinite_loss(self, batch: int, logs: Logs, error: ValueError) -> None:
+        """Called where the loss of a batch is NaN or infinite, before `fit` raises `error` and takes no step.
+
+        If `stop_training` is set here, `fit` ends as usual instead.
         """
+
+
+def attached(model: Trainer, callbacks: Sequence[Any]) -> Sequence[Any]:
+    """Return callbacks that know the model."""
+    for callback in callbacks:
+        callback.model = model
+    return callbacks
 
 
 class History(Callback):
@@ -148,8 +179,11 @@ class LearningRateScheduler(Callback):
 
 
 class TerminateOnNaN(Callback):
-    """Ends the training where the loss is NaN or infinite, before the step; without it `fit` raises there."""
+    """Ends the training where the loss is NaN or infinite, before the step; without it `fit` raises there.
 
-    def on_nonfinite_loss(self, batch: int, logs: Logs) -> None:
-        print(f"Batch {batch + 1}: the loss is {logs['loss']}, the training ends here", flush=True)
+    Either way it is said which layer made the first number that is not finite.
+    """
+
+    def on_nonfinite_loss(self, batch: int, logs: Logs, error: ValueError) -> None:
+        print(f"Batch {batch + 1}: the training ends here. {error}", flush=True)
         self.model.stop_training = True

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib.util import find_spec
+from typing import TypeVar, cast
 
+from .. import checks
 from .base import Callback, Logs
+
+T = TypeVar("T")
 
 
 class EpochLines(Callback):
@@ -51,8 +55,7 @@ class ProgressBar(EpochLines):
 
 def progress(verbose: int | str) -> list[EpochLines]:
     """Return what shows the progress: nothing for 0, lines for 2, else a bar where tqdm is installed."""
-    if verbose not in (0, 1, 2, "auto"):
-        raise ValueError(f"verbose must be 0, 1, 2 or 'auto'; got {verbose!r}")
+    checks.verbosity("fit", verbose)
     if verbose == 0:
         return []
     if verbose != 2 and find_spec("tqdm"):
@@ -60,13 +63,13 @@ def progress(verbose: int | str) -> list[EpochLines]:
     return [EpochLines()]
 
 
-def bar(steps: Sequence[int], title: str) -> Iterable[int]:
-    """Return `steps` so that going through them shows a bar, where tqdm is installed."""
+def bar(items: Iterable[T], title: str, total: int | None) -> Iterable[T]:
+    """Return `items`, `total` of them, so that going through them shows a bar where tqdm is installed."""
     if not find_spec("tqdm"):
-        return steps
+        return items
     from tqdm import tqdm
 
-    return tqdm(steps, desc=title, unit="batch")
+    return cast(Iterable[T], tqdm(items, desc=title, total=total, unit="batch"))
 
 
 def describe_logs(logs: Logs) -> str:

@@ -20,6 +20,7 @@ from .dense import Dense
 from .depthwise import DepthwiseConv2D, SeparableConv2D
 from .embedding import Embedding
 from .lambda_ import Lambda
+from .masking import Masking
 from .merge import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
 from .merge_functions import add, average, concatenate, dot, maximum, minimum, multiply, subtract
 from .norm import BatchNormalization, GroupNormalization, InstanceNormalization, LayerNormalization
@@ -113,6 +114,7 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Masking",
     "MaxPool1D",
     "MaxPool2D",
     "MaxPool3D",

@@ -17,7 +17,9 @@ from ..configurable import Configurable, next_name
 from ..random import generator
 from .arrays import Array, ArrayDict
 from .guards import as_shapes, build_once, check_version
+from .masks import Maskable
 from .symbolic import Call, is_symbolic
+from .undo import note_drawing
 
 Back: TypeAlias = Callable[[Array], Array]
 Shape: TypeAlias = tuple[int | None, ...]
@@ -38,7 +40,7 @@ def as_compiled(trainable: Mapping[Layer, bool]) -> Iterator[None]:
         _as_compiled.reset(token)
 
 
-class Layer(Configurable, ABC):
+class Layer(Maskable, Configurable, ABC):
     """Base of all layers: a function of an array, or of several, with parameters.
 
     There are three ways to run a layer::
@@ -120,16 +122,18 @@ class Layer(Configurable, ABC):
         self._params = ArrayDict()
         self._grads = ArrayDict()
         self._state = ArrayDict()
-        self._rng = generator(seed)
+        self._random = generator(seed)
         self._back: Back | None = None
         self._calls: list[Call] = []
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         # What a subclass writes is the mathematics alone; the checks that surround it are the same for all.
-        for method, guard in (("build", build_once), ("vjp", check_version), ("partial_vjp", check_version)):
+        if "build" in cls.__dict__:
+            cls.build = build_once(cls.__dict__["build"])  # type: ignore[method-assign, assignment]
+        for method in ("vjp", "partial_vjp", "masked_vjp"):
             if method in cls.__dict__:
-                setattr(cls, method, guard(cls.__dict__[method]))
+                setattr(cls, method, check_version(cls.__dict__[method]))
         if cls.build is Layer.build:
             cls.build = build_once(Layer.build)  # type: ignore[method-assign, assignment]
 
@@ -187,17 +191,20 @@ class Layer(Configurable, ABC):
 
     # -- running -----------------------------------------------------------------------------------
 
-    def __call__(self, x: Any, training: bool | None = None) -> Any:
+    def __call__(self, x: Any, training: bool | None = None, *, mask: Any = None) -> Any:
         """Return the output; `training` as for `vjp`.
 
         Of a symbolic tensor the output is symbolic; the call then keeps the mode it was given, and without
-        one follows the model.
+        one follows the model. `mask`, an array or a symbolic tensor, is for the layers that use one; where
+        it is not given in a graph, it is that of x.
         """
+        if mask is not None and not self.uses_mask:
+            raise TypeError(f"{self.name}: a {type(self).__name__} takes no mask")
         if type(x) is not np.ndarray and is_symbolic(x):
-            self._calls.append(Call(self, x, training))
+            self._calls.append(Call(self, x, training, mask))
             return self._calls[-1].outputs
         x = self.accept(x)
-        return self.vjp(x, True)[0] if training else self.call(x)
+        return self.vjp_under(mask, x, True)[0] if training else self.call_under(mask, x)
 
     def forward(self, x: Any, training: bool = True) -> Array:
         """Return the output and remember what `backward` needs, until the next call of either."""
@@ -288,6 +295,15 @@ class Layer(Configurable, ABC):
         return self._calls[0]
 
     # -- parameters --------------------------------------------------------------------------------
+
+    @property
+    def _rng(self) -> np.random.Generator:
+        """The stream of all that the layer draws."""
+        note_drawing(self._random)
+        return self._random
+
+    def reset_states(self) -> None:
+        """Begin the next batch anew, where a `stateful` layer would go on from the last one."""
 
     @property
     def params(self) -> ArrayDict:

@@ -67,6 +67,10 @@ class Composite(Layer):
         for layer in self.layers:
             layer.zero_grads()
 
+    def reset_states(self) -> None:
+        for layer in self.layers:
+            layer.reset_states()
+
     def leaves(self) -> Iterator[tuple[str, Layer]]:
         seen = set()
         for layer in self.layers:

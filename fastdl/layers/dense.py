@@ -41,6 +41,7 @@ class Dense(Affine):
     """
 
     operation = Operation.named("linear")
+    supports_masking = True
 
     def __init__(self, units: int, activation: Any = None, use_bias: bool = True, **options: Any) -> None:
         super().__init__(activation, use_bias, **options)

@@ -28,8 +28,7 @@ class Embedding(Layer):
         Its gradient reaches every row, so that none is left out of a step any more.
     embeddings_constraint : str or Constraint, optional
     mask_zero : bool
-        Only False: a mask does not follow an array through the layers here. A recurrent layer can be given
-        one, and a loss an ``ignore_class``.
+        Whether 0 stands for padding, which the layers behind this one leave out; see `Masking`.
     weights : (V, E) array, optional
         To begin with, such as vectors that were trained before.
     input_length : int, optional
@@ -86,11 +85,7 @@ class Embedding(Layer):
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.embeddings_constraint = constraints.get(embeddings_constraint)
-        if mask_zero:
-            raise ValueError(
-                f"{self.name}: mask_zero must be False; a recurrent layer can be given a mask instead"
-            )
-        self.mask_zero = False
+        self.mask_zero = self.makes_mask = bool(mask_zero)
         self.input_length = None  # said by input_shape from here on
         self._rows: RowGradient | None = None
         self._whole = False  # whether someone holds the whole gradient
@@ -114,6 +109,10 @@ class Embedding(Layer):
         if not self.built:
             self.build((None, *x.shape[1:]))
         return x
+
+    def compute_mask(self, x: Any, mask: Any = None) -> Array | None:
+        """Return where x is not 0, with `mask_zero`."""
+        return np.asarray(x) != 0 if self.mask_zero else None
 
     def call(self, x: Array) -> Array:
         return functional.embedding(x, self._params["embeddings"])

@@ -19,7 +19,7 @@ from .pointwise import ELU, Activation, Dropout, GaussianNoise, LeakyReLU, Point
 from .symbolic import Call
 
 if TYPE_CHECKING:
-    from .graph import Step
+    from .steps import Step
 
 # By their own types: what is derived from them may do something else.
 _ACTIVATIONS = (Activation, ReLU, LeakyReLU, ELU)

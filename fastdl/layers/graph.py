@@ -5,92 +5,18 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from .. import nested
-from .base import Array, Back, Layer
+from .. import config, nested
+from .base import Back, Layer
 from .composite import Composite
+from .finite import Watched
 from .fusion import fused
+from .steps import Form, Gradients, Masks, Step
 from .symbolic import Call, Tensor
-
-Form: TypeAlias = tuple[tuple[int, ...], np.dtype[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One call of a layer, its tensors written as places in a list of values.
-
-    Attributes
-    ----------
-    reads, writes : int or group of int
-        Places of what the layer is given and of what it returns. Most calls have one of each, and take a
-        short way.
-    sources, targets : list of int
-        The same without their form.
-    training : bool or None
-        As in `Call`.
-    drops : list of int
-        Places that nobody reads any more.
-    """
-
-    layer: Any
-    reads: Any
-    writes: Any
-    sources: list[int]
-    targets: list[int]
-    training: bool | None
-    drops: list[int]
-
-    def read(self, values: list[Any]) -> Any:
-        """Return what the layer is given."""
-        reads = self.reads
-        return values[reads] if type(reads) is int else nested.apply(values.__getitem__, reads)
-
-    def write(self, values: list[Any], y: Any) -> None:
-        """Keep what the layer returned, and let go of what was read for the last time."""
-        if type(self.writes) is int:
-            values[self.writes] = y
-        else:
-            for place, part in zip(self.targets, nested.parts(y)):
-                values[place] = part
-        for place in self.drops:
-            values[place] = None
-
-
-class Gradients:
-    """The gradients of a graph's tensors, by their places. What comes to one place adds up.
-
-    Parameters
-    ----------
-    wanted : list of bool
-        Which places take any.
-    """
-
-    def __init__(self, wanted: list[bool]) -> None:
-        self._wanted = wanted
-        self._sums: list[Array | None] = [None] * len(wanted)
-
-    def add(self, places: Sequence[int], parts: Sequence[Array | None]) -> None:
-        """Add to some places; None adds nothing."""
-        for place, part in zip(places, parts):
-            if part is not None and self._wanted[place]:
-                own = self._sums[place]
-                self._sums[place] = part if own is None else own + part
-
-    def any_at(self, places: Sequence[int]) -> bool:
-        """Whether something has come to one of these places."""
-        return any(self._sums[place] is not None for place in places)
-
-    def take(self, places: Sequence[int], forms: Sequence[Form]) -> list[Array]:
-        """Return what has come to some places, zeros where nothing has, and let go of it."""
-        parts = []
-        for place, form in zip(places, forms):
-            own, self._sums[place] = self._sums[place], None
-            parts.append(np.zeros(*form) if own is None else own)
-        return parts
 
 
 class Graph(Composite):
@@ -160,7 +86,7 @@ class Graph(Composite):
                 )
             elif tensor.call not in calls:
                 calls[tensor.call] = None
-                waiting += reversed(nested.parts(tensor.call.inputs))
+                waiting += reversed(tensor.call.reads)
         for tensor in sources:
             if tensor not in reached:
                 raise ValueError(f"{self.name}: no output depends on the input {tensor.name!r}")
@@ -179,18 +105,21 @@ class Graph(Composite):
         ways = []
         for call in self.calls:
             reads = nested.apply(places.__getitem__, call.inputs)
-            ways.append((call, reads, nested.apply(new_place, call.outputs)))
+            mask = None if call.mask is None else places[call.mask]
+            ways.append((call, reads, mask, nested.apply(new_place, call.outputs)))
         self._size = next(numbers)
         self._result_places = [places[tensor] for tensor in self.outputs]
 
         steps: list[Step] = []
         needed = set(self._result_places)
-        for call, reads, writes in reversed(ways):
+        for call, reads, mask, writes in reversed(ways):
             sources, targets = nested.parts(reads), nested.parts(writes)
-            drops = sorted(set(sources) - needed)
+            drops = sorted({*sources, *([] if mask is None else [mask])} - needed)
             needed.update(drops)
-            steps.append(Step(call.layer, reads, writes, sources, targets, call.training, drops))
+            layer, makes_mask = call.layer, call.layer.makes_mask
+            steps.append(Step(layer, reads, writes, sources, targets, call.training, mask, makes_mask, drops))
         steps.reverse()
+        self.makes_mask = any(step.makes_mask for step in steps)
 
         readers = {step.reads: step.layer for step in reversed(steps) if type(step.reads) is int}
         self._entrances = [readers.get(place) for place in range(len(self.inputs))]
@@ -253,7 +182,11 @@ class Graph(Composite):
             dtype = getattr(tensor, "dtype", None)
             if dtype is not None:
                 array = np.asarray(array, dtype)
-            arrays.append((entrance.accept if entrance else self.as_floats)(array))
+            if entrance is not None:
+                array = entrance.accept(array)
+            elif dtype is None or dtype.kind == "f":
+                array = self.as_floats(array)
+            arrays.append(array)
         return arrays[0] if len(arrays) == 1 else arrays
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -265,14 +198,32 @@ class Graph(Composite):
             step.write(shapes, step.layer.compute_output_shape(step.read(shapes)))
         return self._results(shapes)
 
-    def call(self, x: Any) -> Any:
-        values = self._begin(x)
-        for step in self._inference:
-            step.write(values, step.layer(step.read(values), bool(step.training)))
+    def call(self, x: Any, mask: Any = None) -> Any:
+        values, _ = self._run(x, mask)
         return self._results(values)
 
-    def vjp(self, x: Any, training: bool = True) -> tuple[Any, Back]:
-        return self.partial_vjp(x, training)
+    def masked_call(self, x: Any, training: bool = False, *, mask: Any = None) -> tuple[Any, Any]:
+        if training:
+            return self.masked_vjp(x, mask=mask)[::2]
+        values, masks = self._run(self.accept(x), mask)
+        return self._results(values), self._result_masks(masks)
+
+    def _run(self, x: Any, mask: Any) -> tuple[list[Any], Masks]:
+        """Return the values and masks of the outputs in their places, for inference."""
+        values, masks = self._begin(x, mask)
+        is_plain = not (masks or self.makes_mask or config.current().check_finite)
+        for step in self._inference if is_plain else self._to_take():
+            step.call(values, masks, bool(step.training))
+        return values, masks
+
+    def _to_take(self) -> Sequence[Step]:
+        """Return the steps, with layers that are watched where ``use(check_finite=True)`` asks for it."""
+        if not config.current().check_finite:
+            return self._steps
+        return [replace(step, layer=Watched(step.layer)) for step in self._steps]
+
+    def vjp(self, x: Any, training: bool = True, mask: Any = None) -> tuple[Any, Back]:
+        return self.masked_vjp(x, training, mask=mask)[:2]
 
     def partial_vjp(
         self,
@@ -281,34 +232,48 @@ class Graph(Composite):
         *,
         wants_dx: bool = True,
         logits: bool | Sequence[bool] = False,
+        mask: Any = None,
     ) -> tuple[Any, Back]:
-        """Return what `vjp` does, less what a trainer has no use for; see `Layer.partial_vjp`.
+        """Return what `vjp` does, less what a trainer has no use for; see `masked_vjp`."""
+        return self.masked_vjp(x, training, mask=mask, wants_dx=wants_dx, logits=logits)[:2]
+
+    def masked_vjp(
+        self,
+        x: Any,
+        training: bool = True,
+        *,
+        mask: Any = None,
+        wants_dx: bool = True,
+        logits: bool | Sequence[bool] = False,
+    ) -> tuple[Any, Back, Any]:
+        """Return the output, its vector-Jacobian product, and its mask.
 
         Parameters
         ----------
         x, training, wants_dx
-            As there.
+            As for `Layer.partial_vjp`.
+        mask : array, or a group of them for several inputs, optional
+            Which steps of x count.
         logits : bool or sequence of bool
             For each output, or for all. In dy, None stands for an output that counts for nothing.
         """
         asked = [logits] * len(self._result_places) if isinstance(logits, bool) else logits
         unfinished = [place for place, ends in zip(self._result_places, asked) if ends]
-        values = self._begin(x)
+        values, masks = self._begin(x, mask)
         entered = _forms(x)
         wanted = [wants_dx] * len(entered) + [False] * (self._size - len(entered))
         trail: list[tuple[Step, Back, list[Form]]] = []
-        for step in self._steps:
+        for step in self._to_take():
             mode = training if step.training is None else step.training
             wants = True in [wanted[place] for place in step.sources]
             ends = step.writes in unfinished
             if not (wants or ends or step.layer.learns):
-                step.write(values, step.layer(step.read(values), mode))
+                step.call(values, masks, mode)
                 continue
-            y, back = step.layer.partial_vjp(step.read(values), mode, wants_dx=wants, logits=ends)
+            y, back = step.vjp(values, masks, mode, wants_dx=wants, logits=ends)
             for place in step.targets:
                 wanted[place] = True
             trail.append((step, back, _forms(y)))
-            step.write(values, y)
         trail.reverse()
 
         def back_through(dy: Any) -> Any:
@@ -323,16 +288,26 @@ class Graph(Composite):
                 return None
             return nested.rebuild(self._inputs, gradients.take(range(len(entered)), entered))
 
-        return self._results(values), back_through
+        return self._results(values), back_through, self._result_masks(masks)
 
-    def _begin(self, x: Any) -> list[Any]:
-        """Return the list of values with the inputs in their places."""
+    def _begin(self, x: Any, mask: Any) -> tuple[list[Any], Masks]:
+        """Return the values with the inputs in their places, and the masks of the inputs."""
         values: list[Any] = [None] * self._size
         values[: len(self.inputs)] = nested.parts(x)
-        return values
+        if mask is None:
+            return values, {}
+        given = nested.arrange(f"{self.name}: mask", mask, self.input_names, alone=len(self.inputs) == 1)
+        return values, {place: np.asarray(one, bool) for place, one in enumerate(given) if one is not None}
 
     def _results(self, values: list[Any]) -> Any:
         return nested.rebuild(self._outputs, [values[place] for place in self._result_places])
+
+    def _result_masks(self, masks: Masks) -> Any:
+        """Return the mask of the output, or a list of those of several; None if there is none."""
+        found = [masks.get(place) for place in self._result_places]
+        if all(mask is None for mask in found):
+            return None
+        return found[0] if isinstance(self._outputs, Tensor) else found
 
     def _arranged(self, dy: Any) -> list[Any]:
         alone = isinstance(self._outputs, Tensor)
@@ -376,7 +351,7 @@ def _in_keras_order(calls: Sequence[Call]) -> list[Layer]:
     inside = set(calls)
     for call in sorted(calls, key=lambda call: -call.number):
         depth = depths.setdefault(call.layer, 0)
-        for tensor in nested.parts(call.inputs):
+        for tensor in call.reads:
             if tensor.call in inside:
                 above = tensor.call.layer
                 depths[above] = max(depths.get(above, 0), depth + 1)

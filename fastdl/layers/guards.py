@@ -11,7 +11,7 @@ from .. import nested
 from .arrays import Array
 
 if TYPE_CHECKING:
-    from .base import Back, Layer
+    from .base import Layer
 
 _building = threading.RLock()
 
@@ -47,12 +47,15 @@ def build_once(build: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
     return guarded
 
 
-def check_version(vjp: Callable[..., tuple[Array, Back]]) -> Callable[..., tuple[Array, Back]]:
-    """Let `vjp` be given what `accept` makes of its input, and refuse a gradient of parameters of before."""
+def check_version(vjp: Callable[..., Any]) -> Callable[..., Any]:
+    """Let `vjp` be given what `accept` makes of its input, and refuse a gradient of parameters of before.
+
+    `vjp` returns the output, the way back, and perhaps more.
+    """
 
     @functools.wraps(vjp)
-    def guarded(self: Layer, x: Any, training: bool = True, **options: bool) -> tuple[Array, Back]:
-        y, back = vjp(self, self.accept(x), training, **options)
+    def guarded(self: Layer, x: Any, training: bool = True, **options: Any) -> Any:
+        y, back, *more = vjp(self, self.accept(x), training, **options)
         params = self._params
         version = params.version
 
@@ -64,6 +67,6 @@ def check_version(vjp: Callable[..., tuple[Array, Back]]) -> Callable[..., tuple
                 )
             return back(dy)
 
-        return y, guarded_back
+        return (y, guarded_back, *more)
 
     return guarded

@@ -44,6 +44,8 @@ class Lambda(Layer):
     array([[2., 6.]], dtype=float32)
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         function: Callable[[Any], Array],

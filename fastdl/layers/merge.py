@@ -43,6 +43,12 @@ class Merge(Layer):
             self.build([(None, *array.shape[1:]) for array in arrays])
         return arrays
 
+    def compute_mask(self, x: Any, mask: Any = None) -> Array | None:
+        """Return where at least one of the arrays counts, if all of them have masks."""
+        if mask is None or any(one is None for one in mask):
+            return None
+        return functools.reduce(np.logical_or, mask)
+
 
 class Elementwise(Merge):
     """Base of the merges that work element by element.
@@ -235,6 +241,18 @@ class Concatenate(Merge):
         super().__init__(**options)
         self.axis = axis
 
+    def compute_mask(self, x: Any, mask: Any = None) -> Array | None:
+        """Return the masks one after another; what has none counts. A step counts if any part of it does."""
+        if mask is None:
+            return None
+        wide = []
+        for array, one in zip(x, mask):
+            one = np.array(True) if one is None else one
+            if one.ndim:
+                one = one.reshape(one.shape + (1,) * (array.ndim - one.ndim))
+            wide.append(np.broadcast_to(one, array.shape))
+        return np.asarray(np.concatenate(wide, self.axis).any(axis=-1))
+
     def vjp(self, x: Any, training: bool = True) -> tuple[Array, Any]:
         axis = checks.axis_index(self.name, self.axis, x[0].shape)
         if axis == 0:
@@ -274,6 +292,9 @@ class Dot(Merge):
     """
 
     exactly = 2
+
+    def compute_mask(self, x: Any, mask: Any = None) -> None:
+        """Return None: the products have no steps that could be left out."""
 
     def __init__(self, axes: int | Sequence[int], normalize: bool = False, **options: Any) -> None:
         super().__init__(**options)

@@ -24,6 +24,7 @@ class _Normalization(Layer):
 
     operation: Operation
     arguments: dict[str, Any]
+    supports_masking = True
 
     def __init__(
         self,
@@ -80,9 +81,9 @@ class _Normalization(Layer):
 class BatchNormalization(_Normalization):
     """Normalise each channel by its mean and variance over the batch (Ioffe and Szegedy, 2015).
 
-    In training these are the batch's own, and running ones follow them: moving = momentum · moving +
-    (1 - momentum) · batch, the variance being the biased one. In inference, and with ``trainable=False``,
-    the running ones are used and left as they are.
+    In training these are the batch's own, of the steps that a mask keeps, and running ones follow them:
+    moving = momentum · moving + (1 - momentum) · batch, the variance being the biased one. In inference, and
+    with ``trainable=False``, the running ones are used and left as they are.
 
     Parameters
     ----------
@@ -144,7 +145,7 @@ class BatchNormalization(_Normalization):
     channel_axis = None  # no normalisation becomes part of this one
     fusible = True
 
-    def call(self, x: Array) -> Array:
+    def call(self, x: Array, mask: Any = None) -> Array:
         return self.call_fused(x, None, None)
 
     def call_fused(self, x: Array, norm: None, after: Pointwise | None) -> Array:
@@ -162,16 +163,52 @@ class BatchNormalization(_Normalization):
         held = [None if array is None else array.tobytes() for array in arrays]
         return _scale_and_shift(self.dtype, self.epsilon, *held)
 
-    def vjp(self, x: Array, training: bool = True) -> tuple[Array, Back]:
+    def vjp(self, x: Array, training: bool = True, mask: Any = None) -> tuple[Array, Back]:
         training = training and self.trainable
+        if training and mask is not None and np.any(mask):
+            return self._masked(x, np.asarray(mask, bool))
         # Copies, since a later batch changes these before this one's gradient is asked for.
         running = (None, None) if training else [moving.copy() for moving in self._moving()]
         y, ctx = self.operation.forward(x, *self._affine(), *running, training=training, **self.arguments)
         if training and x.size:
-            for moving, batch in zip(self._moving(), (ctx.mean, ctx.var)):
-                moving *= self.momentum
-                moving += (1 - self.momentum) * batch
+            self._follow(ctx)
         return y, self._back_through(ctx)
+
+    def _masked(self, x: Array, mask: Array) -> tuple[Array, Back]:
+        """Return what `vjp` does in training, with the statistics of the steps that are kept."""
+        if mask.shape != x.shape[:-1] or self.axis not in (-1, x.ndim - 1):
+            raise ValueError(
+                f"{self.name}: a mask needs the channels on the last axis, and the shape of the others;"
+                f" x is {x.shape}, axis {self.axis}, and the mask {mask.shape}"
+            )
+        kept, others = x[mask], x[~mask]
+        y = np.empty_like(x)
+        y[mask], ctx = self.operation.forward(
+            kept, *self._affine(), None, None, training=True, **self.arguments
+        )
+        self._follow(ctx)
+        statistics = ctx.mean, ctx.var
+        y[~mask], fixed = self.operation.forward(
+            others, *self._affine(), *statistics, training=False, **self.arguments
+        )
+        back_kept, back_others = self._back_through(ctx), self._back_through(fixed)
+
+        def back(dy: Array) -> Array:
+            dx = np.empty_like(dy)
+            dx[~mask] = dothers = back_others(dy[~mask])
+            # The mean and the variance depend on the steps that are kept, and the others on both.
+            dmean = -dothers.sum(axis=0)
+            dspread = -(dothers * (others - ctx.mean)).sum(axis=0) / (ctx.var + self.epsilon)
+            dx[mask] = back_kept(dy[mask]) + (dmean + dspread * (kept - ctx.mean)) / len(kept)
+            return dx
+
+        return y, back
+
+    def _follow(self, ctx: Any) -> None:
+        """Let the running statistics follow those of a batch."""
+        for moving, batch in zip(self._moving(), (ctx.mean, ctx.var)):
+            moving *= self.momentum
+            moving += (1 - self.momentum) * batch
 
     def _moving(self) -> tuple[Array, Array]:
         return self._state["moving_mean"], self._state["moving_variance"]

@@ -27,6 +27,7 @@ class Pointwise(FunctionLayer):
     """
 
     fused: ActivationLike = None
+    supports_masking = True
 
 
 class Activation(Pointwise):
@@ -236,6 +237,7 @@ class PReLU(Layer):
     """
 
     operation = Operation.named("prelu")
+    supports_masking = True
 
     def __init__(
         self,
@@ -303,6 +305,8 @@ class Dropout(Layer):
     >>> set(y.ravel()) <= {0, 2}
     True
     """
+
+    supports_masking = True
 
     def __init__(self, rate: float, noise_shape: Sequence[int | None] | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -383,6 +387,8 @@ class GaussianNoise(Layer):
     >>> bool((y == x).any())
     False
     """
+
+    supports_masking = True
 
     def __init__(self, stddev: float, **options: Any) -> None:
         super().__init__(**options)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import checks
 from ..checks import Ints
 from ..shapes import UPSAMPLE_MODES
@@ -231,18 +233,38 @@ class GlobalMaxPooling3D(_GlobalPooling):
 
 
 class GlobalAveragePooling1D(_GlobalPooling):
-    """The mean of each channel, of x (N, L, C). As `GlobalAveragePooling2D`.
+    """The mean of each channel, of x (N, L, C), over the steps that a mask (N, L) keeps.
+
+    Otherwise as `GlobalAveragePooling2D`. A sequence of which nothing is kept gives 0.
 
     Examples
     --------
     >>> import numpy as np
     >>> from fastdl.layers import GlobalAveragePooling1D
-    >>> GlobalAveragePooling1D()(np.array([[[1.0], [3.0], [2.0]]], np.float32))
+    >>> x = np.array([[[1.0], [3.0], [2.0]]], np.float32)
+    >>> GlobalAveragePooling1D()(x)
     array([[2.]], dtype=float32)
+    >>> GlobalAveragePooling1D()(x, mask=[[True, False, False]])
+    array([[1.]], dtype=float32)
     """
 
     ndim = 1
     operation = Operation.named("global_avg_pool1d")
+
+    def vjp(self, x: Array, training: bool = True, mask: Any = None) -> tuple[Array, Back]:
+        if mask is None:
+            return super().vjp(x, training)
+        channels, steps = (2, 1) if self.data_format == "channels_last" else (1, 2)
+        kept = np.asarray(mask, bool)
+        checks.same_shape(self.name, "mask", kept.shape, (len(x), x.shape[steps]), "the steps of x")
+        counts = np.maximum(kept.sum(axis=1, keepdims=True), 1).astype(x.dtype)
+        kept, share = np.expand_dims(kept, channels), np.expand_dims(1 / counts, channels)
+        y = (np.where(kept, x, x.dtype.type(0)) * share).sum(axis=steps)
+
+        def back(dy: Array) -> Array:
+            return kept * (np.expand_dims(dy.reshape(y.shape), steps) * share)
+
+        return self._kept(y), back
 
 
 class GlobalAveragePooling2D(_GlobalPooling):

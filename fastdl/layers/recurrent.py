@@ -9,7 +9,9 @@ from numpy.typing import DTypeLike
 
 from .. import checks, constraints, functional, initializers, nested, regularizers
 from .base import Array, Layer, Shape
+from .masks import KeptSteps, as_mask
 from .operation import Operation
+from .undo import note_attribute
 
 
 class Recurrent(Layer):
@@ -50,7 +52,7 @@ class Recurrent(Layer):
     gates: int
     activations: tuple[str, ...] = ("tanh",)
     states = 1
-    zero_output_for_mask = False  # behind a mask: 0, instead of the last output again
+    zero_output_for_mask = False  # where a step is left out: 0, instead of the last output again
 
     def __init__(
         self,
@@ -123,9 +125,7 @@ class Recurrent(Layer):
         """
         if initial_state is not None:
             x = [x, *nested.parts(initial_state)]
-        if mask is None:
-            return super().__call__(x, training)
-        return self.vjp(x, bool(training), mask=mask)[0]
+        return super().__call__(x, training, mask=mask)
 
     def accept(self, x: Any) -> Any:
         """Return x as an array, or [x, *states] as a list of them; build the layer if it is not built."""
@@ -135,9 +135,19 @@ class Recurrent(Layer):
             raise ValueError(f"{self.name}: the initial state must be {self.states} arrays; got {len(x) - 1}")
         return [super().accept(x[0]), *map(self.as_floats, x[1:])]
 
-    def call(self, x: Any) -> Any:
-        hs, last = self.operation.run(*self._given(*nested.parts(x)), **self._settings(None))
-        return self._output(hs, self._remembered(last), None)
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        """Return the mask of the output, which is that of x where all steps are returned, in their order."""
+        out = None
+        if mask is not None and self.return_sequences:
+            out = as_mask(self.name, mask, x)
+            out = out[:, ::-1] if self.go_backwards else out
+        return [out, *(None,) * self.states] if self.return_state else out
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        kept = None if mask is None else KeptSteps(as_mask(self.name, mask, x), self.go_backwards)
+        given = self._given(kept, *nested.parts(x))
+        hs, last = self.operation.run(*given, **self._settings(kept))
+        return self._output(hs, self._remembered(last), kept, given[1])
 
     def vjp(self, x: Any, training: bool = True, mask: Any = None) -> tuple[Any, Any]:
         """Return the output and its vector-Jacobian product, as every layer does.
@@ -148,8 +158,8 @@ class Recurrent(Layer):
             The gradient is of the same form.
         training : bool
         mask : (N, T) array of bool, optional
-            Which steps count: in each row all up to the length of that sequence. Behind it the output stays
-            what it was.
+            Which steps count. At the others the state stays as it is and the output is the last one again;
+            what x holds there has no influence, not even NaN.
         """
         return self.partial_vjp(x, training, mask=mask)
 
@@ -164,29 +174,36 @@ class Recurrent(Layer):
     ) -> tuple[Any, Any]:
         with_states = nested.is_group(x)
         x, *states = nested.parts(x)
-        past = None if mask is None else self._past(mask, x)
-        settings = self._settings(None if past is None else (~past).sum(axis=1))
+        kept = None if mask is None else KeptSteps(as_mask(self.name, mask, x), self.go_backwards)
+        settings = self._settings(kept)
         dropped: Array | None = None
         if training and self.dropout:
             dropped = self._kept((len(x), 1, x.shape[-1]), self.dropout)
             x = x * dropped
         if training and self.recurrent_dropout:
             settings["recurrent_mask"] = self._kept((len(x), self.units), self.recurrent_dropout)
-        (hs, last), ctx = self.operation.forward(*self._given(x, *states), **settings)
+        given = self._given(kept, x, *states)
+        (hs, last), ctx = self.operation.forward(*given, **settings)
         wanted = ("x", "h0", "c0")[: 1 + len(states)] if wants_dx else ()
         needs = wanted + (("w_x", "w_h", "b") if self.trainable else ())
 
         def back(dy: Any) -> Any:
-            dhs, dlast = self._output_gradient(dy, past)
+            dhs, dlast, dh0 = self._output_gradient(dy, kept)
             dx, *dstates, dkernel, drecurrent, dbias = self.operation.backward(dhs, ctx, *dlast, needs=needs)
             self.accumulate(kernel=dkernel, recurrent_kernel=drecurrent, bias=dbias)
-            if dropped is not None and dx is not None:
+            if not wants_dx:
+                return None
+            if kept is not None:
+                dx = kept.from_front(dx)
+            if dropped is not None:
                 dx = dx * dropped
-            return [dx, *dstates] if with_states else dx
+            if not with_states:
+                return dx
+            return [dx, dstates[0] if dh0 is None else dstates[0] + dh0, *dstates[1:]]
 
-        return self._output(hs, self._remembered(last), past), back
+        return self._output(hs, self._remembered(last), kept, given[1]), back
 
-    def _given(self, x: Array, *states: Array | None) -> tuple[Array | None, ...]:
+    def _given(self, kept: KeptSteps | None, x: Array, *states: Array | None) -> tuple[Array | None, ...]:
         """Return the arguments of the function."""
         if not states and self._last and len(x):  # a batch of none comes from compute_output_shape
             states = self._last
@@ -197,56 +214,49 @@ class Recurrent(Layer):
                 )
         states = states or (None,) * self.states
         params = self._params
+        x = x if kept is None else kept.to_front(x)
         return x, *states, params["kernel"], params["recurrent_kernel"], params.get("bias")
 
-    def _settings(self, lengths: Array | None) -> dict[str, Any]:
+    def _settings(self, kept: KeptSteps | None) -> dict[str, Any]:
+        lengths = None if kept is None else kept.lengths
         return {**self.arguments, "reverse": self.go_backwards, "lengths": lengths}
 
     def _kept(self, shape: tuple[int, ...], rate: float) -> Array:
         return functional.dropout(np.ones(shape, self.dtype), rate, rng=self._rng)
 
-    def _past(self, mask: Any, x: Array) -> Array:
-        """Return which steps are past the end of their sequence."""
-        mask = np.asarray(mask, bool)
-        checks.same_shape(self.name, "mask", mask.shape, x.shape[:2], "x without its last axis")
-        if (mask[:, 1:] & ~mask[:, :-1]).any():
-            raise ValueError(f"{self.name}: mask must be True up to a sequence's end and False behind it")
-        return ~mask
-
     def _remembered(self, last: Any) -> tuple[Array, ...]:
         states = last if isinstance(last, tuple) else (last,)
         if self.stateful and len(states[0]):
+            note_attribute(self, "_last")
             self._last = states
         return states
 
-    @property
-    def _repeats_last(self) -> bool:
-        """Whether the steps behind a mask give the last output again. Backwards they come before it."""
-        return not (self.go_backwards or self.zero_output_for_mask)
-
-    def _output(self, hs: Array, last: tuple[Array, ...], past: Array | None) -> Any:
+    def _output(self, hs: Array, last: tuple[Array, ...], kept: KeptSteps | None, h0: Array | None) -> Any:
         y = last[0]
         if self.return_sequences:
-            y = hs
-            if past is not None and self._repeats_last:
-                y = np.where(past[:, :, None], last[0][:, None], hs)
-            elif self.go_backwards:
-                y = np.ascontiguousarray(hs[:, ::-1])
+            y = hs if kept is None else kept.states_at(hs, h0)
+            if kept is not None and self.zero_output_for_mask:
+                y = kept.only_kept(y)
+            if self.go_backwards:
+                y = np.ascontiguousarray(y[:, ::-1])
         return [y, *last] if self.return_state else y
 
-    def _output_gradient(self, dy: Any, past: Array | None) -> tuple[Array | None, list[Array | None]]:
-        """Return the gradients of hs and of the last states, from that of what `_output` returned."""
+    def _output_gradient(
+        self, dy: Any, kept: KeptSteps | None
+    ) -> tuple[Array | None, list[Array | None], Array | None]:
+        """Return the gradients of hs, of the last states and of h0, from that of what `_output` returned."""
         dy, *dlast = dy if self.return_state else (dy, *(None,) * self.states)
         if dy is None:
-            return None, dlast
-        add = dy
-        dhs = None
-        if self.return_sequences:
-            dhs = dy[:, ::-1] if self.go_backwards else dy
-            if past is None or not self._repeats_last:
-                return dhs, dlast
-            add = np.where(past[:, :, None], dy, 0).sum(axis=1)
-        return dhs, [add if dlast[0] is None else dlast[0] + add, *dlast[1:]]
+            return None, dlast, None
+        if not self.return_sequences:
+            return None, [dy if dlast[0] is None else dlast[0] + dy, *dlast[1:]], None
+        dhs = dy[:, ::-1] if self.go_backwards else dy
+        if kept is None:
+            return dhs, dlast, None
+        if self.zero_output_for_mask:
+            dhs = kept.only_kept(dhs)
+        dhs, dh0 = kept.states_at_back(dhs)
+        return dhs, dlast, dh0
 
     def reset_states(self) -> None:
         """Begin the next batch with states of 0."""

@@ -105,21 +105,30 @@ class Call:
     outputs : Tensor or group of Tensor
     training : bool or None
         The mode that the call was given and keeps; None where it follows the model.
+    mask : Tensor or None
+        The mask that the call was given; None where it is that of the inputs, if they have one.
     number : int
         Larger than those of the calls before it, so that the order of numbers is one to compute in.
     """
 
-    def __init__(self, layer: Layer, inputs: Any, training: bool | None) -> None:
-        for tensor in nested.parts(inputs):
+    def __init__(self, layer: Layer, inputs: Any, training: bool | None, mask: Any = None) -> None:
+        for tensor in [*nested.parts(inputs), *([] if mask is None else [mask])]:
             if not isinstance(tensor, Tensor):
                 raise TypeError(f"{layer.name}: arrays and symbolic tensors cannot be mixed; got {tensor!r}")
         shapes = layer.compute_output_shape(nested.apply(lambda tensor: tensor.shape, inputs))
         self.layer = layer
         self.inputs = inputs
         self.training = training
+        self.mask: Tensor | None = mask
         self.number = next(_numbers)
         alone = isinstance(shapes, tuple)
         self.outputs: Any = Tensor(shapes, self) if alone else nested.apply(lambda s: Tensor(s, self), shapes)
+
+    @property
+    def reads(self) -> list[Tensor]:
+        """All tensors that it needs."""
+        inputs = nested.parts(self.inputs)
+        return inputs if self.mask is None else [*inputs, self.mask]
 
 
 def is_symbolic(x: Any) -> bool:

@@ -1,0 +1,135 @@
+"""One step of training, taken whole or not at all, and the judging of batches without one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from . import config, interrupts, nested
+from .batches import Batch
+from .callbacks import Callback, Logs
+from .feed import Source
+from .layers import weights
+from .layers.base import as_compiled
+from .layers.finite import NonFiniteError
+from .layers.undo import Journal, journal
+from .objective import NonFiniteLossError, Outcome
+
+if TYPE_CHECKING:
+    from .training import Trainer
+
+
+def take(model: Trainer, batch: Batch, op: str, place: str = "") -> Logs:
+    """Take a step, and return the losses and metrics so far, of this batch before the step.
+
+    Parameters
+    ----------
+    model : Trainer
+        Compiled.
+    batch : Batch
+    op, place : str
+        What an error calls the person's call, and the batch.
+
+    Raises
+    ------
+    NonFiniteLossError
+        If the loss is NaN or infinite.
+    Exception
+        Whatever a layer, a loss or a metric raises. As after Ctrl-C, everything is then as it was before:
+        the weights, what the optimizer and the metrics remember, states and random numbers of the layers.
+        Only gradients of before may be gone.
+    """
+    try:
+        with as_compiled(model.compiled_trainable), _whole_or_not(model) as changes:
+            return _take(model, batch, op, place, changes)
+    except NonFiniteLossError as error:
+        raise NonFiniteLossError(f"{error}. {_first_to_blame(model, batch)}", error.value) from None
+    except NonFiniteError as error:
+        message = f"{op}: {error}{place}; the model is as it was before this batch"
+        raise NonFiniteLossError(message, math.nan) from error
+
+
+def _take(model: Trainer, batch: Batch, op: str, place: str, changes: Journal) -> Logs:
+    assert model.optimizer is not None
+    logits = model.goals.wants_logits(model.final_activations)
+    y, back, masks = model.masked_vjp(batch.x, True, wants_dx=False, logits=logits)
+    outcome = model.goals.vjp(batch, nested.parts(y), masks, logits, weights.penalty(model))
+    for name, value in zip(model.output_names, outcome.values):
+        if not math.isfinite(value):
+            of_which = f" of {name}" if len(outcome.values) > 1 else ""
+            raise NonFiniteLossError(
+                f"{op}: the loss{of_which} is {value}{place}; the model is as it was before this batch", value
+            )
+    changes.note("gradients", model.zero_grads)
+    model.zero_grads()
+    back(nested.rebuild(y, [gradient and gradient() for gradient in outcome.gradients]))
+    weights.add_penalty_gradients(model)
+    logs = _noted(model, batch, outcome, logits)
+    with interrupts.held():
+        model.optimizer.step(model)
+        changes.commit()
+    return logs
+
+
+@contextmanager
+def _whole_or_not(model: Trainer) -> Iterator[Journal]:
+    """Undo what has been done to a model, until it is committed, if something fails inside."""
+    with journal() as changes:
+        changes.note("state", model.copied_state())
+        changes.note("goals", model.goals.copied_state())
+        try:
+            yield changes
+        except BaseException:
+            with interrupts.held():
+                changes.undo()
+            raise
+
+
+def _first_to_blame(model: Trainer, batch: Batch) -> str:
+    """Return which layer makes the first number that is not finite: a step is repeated, and watched."""
+    with as_compiled(model.compiled_trainable), _whole_or_not(model) as changes:
+        try:
+            with config.use(check_finite=True):
+                model.masked_vjp(batch.x, True, wants_dx=False)
+        except NonFiniteError as error:
+            return str(error)
+        finally:
+            changes.undo()
+    return "What every layer returns is finite: look at the loss and its targets"
+
+
+def judge(model: Trainer, source: Source, epoch: int = 0, watchers: Sequence[Callback] = ()) -> Logs:
+    """Return the losses and metrics over the batches of an epoch."""
+    model.goals.start()
+    logits = model.goals.wants_logits(model.final_activations)
+    with as_compiled(model.compiled_trainable):
+        penalty = weights.penalty(model)
+    logs: Logs = {}
+    for watcher in watchers:
+        watcher.on_test_begin(logs)
+    with closing(source.epoch(epoch)) as parts:
+        for number, batch in enumerate(parts):
+            for watcher in watchers:
+                watcher.on_test_batch_begin(number, logs)
+            if any(logits):
+                y, _, masks = model.masked_vjp(batch.x, False, logits=logits)
+            else:
+                y, masks = model.masked_call(batch.x)
+            outcome = model.goals.vjp(batch, nested.parts(y), masks, logits, penalty)
+            logs = _noted(model, batch, outcome, logits)
+            for watcher in watchers:
+                watcher.on_test_batch_end(number, logs)
+    for watcher in watchers:
+        watcher.on_test_end(logs)
+    return logs
+
+
+def _noted(model: Trainer, batch: Batch, outcome: Outcome, logits: Sequence[bool]) -> dict[str, Any]:
+    """Add a batch to the losses and metrics, and return all of them so far."""
+    left = [
+        activation if is_logits else "linear"
+        for activation, is_logits in zip(model.final_activations, logits)
+    ]
+    return model.goals.note(batch.size, outcome, left)
