@@ -160,6 +160,8 @@ def _weights(op: str, given: Any, count: int) -> Array:
 
 
 def _weight_by_class(op: str, y: Any, class_weight: Mapping[int, float]) -> Array:
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(f"{op}: class_weight must be a dict of class numbers; got {class_weight!r}")
     if y.ndim > 2:
         raise ValueError(f"{op}: class_weight needs one class a sample; y has shape {y.shape}")
     classes = y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)

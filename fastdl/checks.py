@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 ActivationLike: TypeAlias = str | tuple[str, float] | None
 Shape: TypeAlias = tuple[int, ...]
@@ -106,6 +106,13 @@ def same_shape(op: str, name: str, came: Shape, expected: Shape, of: str) -> Non
     """Refuse an array whose shape is not that of another one."""
     if came != expected:
         raise ValueError(f"{op}: {name} must have the shape of {of}, {expected}; got {came}")
+
+
+def retell(error: Exception, message: str) -> NoReturn:
+    """Raise an error with more to say; one of another class than Python's own two stays itself."""
+    if type(error) in (ValueError, TypeError):
+        raise type(error)(message) from error
+    raise error
 
 
 def wanted(op: str, needs: Any, names: Sequence[str]) -> None:

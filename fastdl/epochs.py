@@ -39,7 +39,7 @@ def run(
     progress = callbacks_.progress(verbose)
     history = model.history = History()
     watchers: list[Any] = [*progress, *callbacks, history]
-    for watcher in callbacks_.attached(model, watchers):
+    for watcher in callbacks_.attached("fit", model, watchers):
         watcher.params = {"epochs": epochs.stop, "steps": train.steps, "verbose": verbose}
     model.stop_training = False
     logs: Logs = {}

@@ -50,7 +50,7 @@ def _gathered(
     callbacks: Sequence[callbacks_.Callback],
 ) -> Any:
     """Return the outputs of batches, `steps` of them where that is known, as one."""
-    for callback in callbacks_.attached(model, callbacks):
+    for callback in callbacks:
         callback.on_predict_begin({})
     pieces: list[list[Array]] = []
     y: Any = None
@@ -93,5 +93,9 @@ def _sliceable(model: Trainer, x: Any) -> Any:
     several = isinstance(x, dict) or (nested.is_group(x) and model.built and nested.is_group(model.input))
     x = nested.apply(one, x) if several else one(x)
     if any(len(part.shape) == 0 for part in nested.parts(x)):
-        model.accept(x)  # which says what is wrong with it
+        raise ValueError("predict: x must have a first axis, the samples; got a single number")
+    if model.built:
+        alone = not nested.is_group(model.input)
+        given = nested.arrange("predict: x", x, model.input_names, alone=alone)
+        model.check_shapes([tuple(part.shape) for part in given])
     return x

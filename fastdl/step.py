@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from . import config, interrupts, nested
+from . import checks, config, interrupts, nested
 from .batches import Batch
 from .callbacks import Callback, Logs
 from .feed import Source
@@ -55,7 +55,10 @@ def _take(model: Trainer, batch: Batch, op: str, place: str, changes: Journal) -
     assert model.optimizer is not None
     logits = model.goals.wants_logits(model.final_activations)
     y, back, masks = model.masked_vjp(batch.x, True, wants_dx=False, logits=logits)
-    outcome = model.goals.vjp(batch, nested.parts(y), masks, logits, weights.penalty(model))
+    try:
+        outcome = model.goals.vjp(batch, nested.parts(y), masks, logits, weights.penalty(model))
+    except (ValueError, TypeError) as error:
+        checks.retell(error, f"{op}: {error}{place}; the model is as it was before this batch")
     for name, value in zip(model.output_names, outcome.values):
         if not math.isfinite(value):
             of_which = f" of {name}" if len(outcome.values) > 1 else ""

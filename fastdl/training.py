@@ -141,6 +141,11 @@ class Trainer(Portable):
         batch_size = checks.integer("fit", "batch_size", 32 if batch_size is None else batch_size)
         epochs = checks.integer("fit", "epochs", epochs, minimum=0)
         initial_epoch = checks.integer("fit", "initial_epoch", initial_epoch, minimum=0)
+        counts = {"steps_per_epoch": steps_per_epoch, "validation_steps": validation_steps}
+        for name, count in (counts | {"validation_batch_size": validation_batch_size}).items():
+            if count is not None:
+                checks.integer("fit", name, count)
+        watchers = callbacks_.attached("fit", self, callbacks)
         test_size = validation_batch_size or batch_size
         validation = None
         if y is None:
@@ -161,12 +166,14 @@ class Trainer(Portable):
         if isinstance(validation_data, tuple) or _is_pair(validation_data):
             if len(validation_data) not in (2, 3):
                 raise ValueError("fit: validation_data must be (x, y) or (x, y, sample_weight)")
+            if validation_steps is not None:
+                raise ValueError("fit: validation_steps is for an iterable of batches")
             validation = memory(self._data("fit: validation_data", *validation_data), test_size)
         elif validation_data is not None:
             source = "fit: validation_data"
             validation = self._stream(Feed(source, validation_data, validation_steps, epochs - initial_epoch))
         numbers = range(initial_epoch, epochs)
-        return run_epochs(self, train, validation, numbers, verbose, callbacks or ())
+        return run_epochs(self, train, validation, numbers, verbose, watchers)
 
     def train_on_batch(
         self,
@@ -223,7 +230,7 @@ class Trainer(Portable):
         """
         self._require("evaluate")
         checks.verbosity("evaluate", verbose)
-        watchers = callbacks_.attached(self, callbacks or ())
+        watchers = callbacks_.attached("evaluate", self, callbacks)
         batch_size = checks.integer("evaluate", "batch_size", 32 if batch_size is None else batch_size)
         if y is None:
             source = self._stream(Feed("evaluate", x, steps))
@@ -276,7 +283,8 @@ class Trainer(Portable):
         if steps is not None:
             steps = checks.integer("predict", "steps", steps)
         checks.verbosity("predict", verbose)
-        return prediction.run(self, x, batch_size, verbose, steps, callbacks or ())
+        watchers = callbacks_.attached("predict", self, callbacks)
+        return prediction.run(self, x, batch_size, verbose, steps, watchers)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for one batch."""
@@ -319,21 +327,30 @@ class Trainer(Portable):
 
     def _stream(self, feed: Feed) -> Source:
         """Return the batches of an iterable, each checked when its turn comes."""
-        return Source(
-            feed.steps,
-            lambda number: (self._data(place, *as_pair(place, batch)) for place, batch in feed.epoch(number)),
-        )
+
+        def checked(place: str, batch: Any) -> Batch:
+            try:
+                return self._data(place, *as_pair(place, batch))
+            except (ValueError, TypeError) as error:
+                if str(error).startswith(place):
+                    raise
+                checks.retell(error, f"{place}: {error}")
+
+        return Source(feed.steps, lambda number: (checked(*given) for given in feed.epoch(number)))
 
     def accept(self, x: Any) -> Any:
         x = super().accept(x)
-        shapes = [array.shape for array in nested.parts(x)]
+        self.check_shapes([array.shape for array in nested.parts(x)])
+        return x
+
+    def check_shapes(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Refuse input of shapes that are not those of the model's inputs."""
         if not all(_fits(shape, tensor.shape) for shape, tensor in zip(shapes, self.inputs)):
             came = ", ".join(map(str, shapes))
             raise ValueError(
                 f"{self.name}: x has shape {came}, but the model expects"
                 f" {', '.join(str(tensor.shape) for tensor in self.inputs)}"
             )
-        return x
 
     def copied_state(self) -> Callable[[], None]:
         """Copy what training changes without a gradient, and return a function that puts it back."""

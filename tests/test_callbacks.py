@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import csv
+import struct
+import sys
+import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +208,14 @@ class TestTerminateOnNaN:
             network().fit(X * np.nan, Y, verbose=0)
 
 
+def records(data: bytes) -> Iterator[bytes]:
+    """The records of a file of events: a length, its checksum, the record, its checksum."""
+    while data:
+        (size,) = struct.unpack("<Q", data[:8])
+        yield data[12 : 12 + size]
+        data = data[16 + size :]
+
+
 class TestTensorBoard:
     def test_scalars_and_histograms(self, tmp_path: Path) -> None:
         pytest.importorskip("tensorboardX")
@@ -215,6 +227,60 @@ class TestTensorBoard:
             assert tag in written["train"], tag
         assert b"epoch_mae" in written["validation"]
         assert b"learning_rate" not in written["validation"]
+
+    def test_what_is_in_the_files(self, tmp_path: Path) -> None:
+        proto = pytest.importorskip("tensorboardX.proto.event_pb2")
+        history = fit(TensorBoard(tmp_path, histogram_freq=2), epochs=3, validation_data=(X, Y)).history
+        found: dict[tuple[str, str], list[Any]] = {}
+        for run in ("train", "validation"):
+            (path,) = (tmp_path / run).iterdir()
+            for record in records(path.read_bytes()):
+                event = proto.Event.FromString(record)
+                for value in event.summary.value:
+                    number = value.histo.num if value.HasField("histo") else value.simple_value
+                    found.setdefault((run, value.tag), []).append((event.step, number))
+        for run, prefix in (("train", ""), ("validation", "val_")):
+            for name in ("loss", "mae"):
+                steps, numbers = zip(*found[run, f"epoch_{name}"])
+                assert steps == (0, 1, 2)
+                # The file holds float32.
+                np.testing.assert_allclose(numbers, history[prefix + name], rtol=1e-7)
+        kernel = next(tag for _, tag in found if tag.endswith("/kernel"))
+        assert found["train", kernel] == [(0, 3), (2, 3)]
+
+    def test_writer_of_tensorboard(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The package tensorboard has a writer of scalars."""
+        calls: list[Any] = []
+
+        class Writer:
+            def __init__(self, folder: str) -> None:
+                self.run = Path(folder).name
+
+            def add_scalar(self, tag: str, data: float, step: int) -> None:
+                calls.append((self.run, tag, step))
+
+            def flush(self) -> None:
+                calls.append("flush")
+
+            def close(self) -> None:
+                calls.append((self.run, "close"))
+
+        fake = types.ModuleType("tensorboard.summary")
+        vars(fake)["Writer"] = Writer
+        monkeypatch.setitem(sys.modules, "tensorboard", types.ModuleType("tensorboard"))
+        monkeypatch.setitem(sys.modules, "tensorboard.summary", fake)
+        monkeypatch.setattr(
+            "fastdl.callbacks.record.find_spec", lambda name: True if name == "tensorboard" else None
+        )
+        fit(TensorBoard(tmp_path, update_freq=2), validation_data=(X, Y))
+        assert calls == [
+            ("train", "batch_loss", 2), ("train", "batch_mae", 2), ("train", "epoch_loss", 0),
+            ("train", "epoch_mae", 0), ("train", "epoch_learning_rate", 0),
+            ("validation", "epoch_loss", 0), ("validation", "epoch_mae", 0), "flush", "flush",
+            ("train", "close"), ("validation", "close"),
+        ]  # fmt: skip
+        with pytest.raises(ImportError, match="pip install tensorboardX"):
+            TensorBoard(histogram_freq=1)
 
     def test_missing_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("fastdl.callbacks.record.find_spec", lambda name: None)

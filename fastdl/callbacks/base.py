@@ -79,11 +79,14 @@ class Callback:
         """
 
 
-def attached(model: Trainer, callbacks: Sequence[Any]) -> Sequence[Any]:
-    """Return callbacks that know the model."""
-    for callback in callbacks:
+def attached(op: str, model: Trainer, callbacks: Any) -> Sequence[Any]:
+    """Return what a person gave as callbacks, none for None, as a list that knows the model."""
+    given = [] if callbacks is None else callbacks
+    if not isinstance(given, (list, tuple)) or not all(isinstance(one, Callback) for one in given):
+        raise TypeError(f"{op}: callbacks must be a list of callbacks; got {callbacks!r}")
+    for callback in given:
         callback.model = model
-    return callbacks
+    return given
 
 
 class History(Callback):

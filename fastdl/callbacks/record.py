@@ -97,6 +97,8 @@ class TensorBoard(Callback):
         if self.histogram_freq and epoch % self.histogram_freq == 0:
             for name, weights in self.model.params.items():
                 self._writers["train"].add_histogram(name, weights, epoch)
+        for writer in self._writers.values():
+            writer.flush()  # whoever looks sees the epoch, also after an error
 
     def on_train_end(self, logs: Logs) -> None:
         for writer in self._writers.values():
