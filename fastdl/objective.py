@@ -123,7 +123,11 @@ class Objective:
         gathering: list[Any] = [self.mean]
         for goal in self.goals:
             gathering += [goal.mean, *goal.metrics]
-        before = [(vars(one), {k: copy.copy(v) for k, v in vars(one).items()}) for one in gathering]
+
+        def kept(value: Any) -> Any:
+            return value if isinstance(value, (int, float, str)) else copy.copy(value)
+
+        before = [(vars(one), {name: kept(value) for name, value in vars(one).items()}) for one in gathering]
 
         def put_back() -> None:
             for own, untouched in before:

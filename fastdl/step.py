@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from . import checks, config, interrupts, nested
+from . import checks, config, nested
 from .batches import Batch
 from .callbacks import Callback, Logs
 from .feed import Source
+from .interrupts import Held
 from .layers import weights
 from .layers.base import as_compiled
 from .layers.finite import NonFiniteError
-from .layers.undo import Journal, journal
+from .layers.undo import Journal
 from .objective import NonFiniteLossError, Outcome
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def take(model: Trainer, batch: Batch, op: str, place: str = "") -> Logs:
         Only gradients of before may be gone.
     """
     try:
-        with as_compiled(model.compiled_trainable), _whole_or_not(model) as changes:
+        with as_compiled(model.compiled_trainable), _opened(model) as changes:
             return _take(model, batch, op, place, changes)
     except NonFiniteLossError as error:
         raise NonFiniteLossError(f"{error}. {_first_to_blame(model, batch)}", error.value) from None
@@ -70,29 +71,23 @@ def _take(model: Trainer, batch: Batch, op: str, place: str, changes: Journal) -
     back(nested.rebuild(y, [gradient and gradient() for gradient in outcome.gradients]))
     weights.add_penalty_gradients(model)
     logs = _noted(model, batch, outcome, logits)
-    with interrupts.held():
+    with Held():
         model.optimizer.step(model)
         changes.commit()
     return logs
 
 
-@contextmanager
-def _whole_or_not(model: Trainer) -> Iterator[Journal]:
-    """Undo what has been done to a model, until it is committed, if something fails inside."""
-    with journal() as changes:
-        changes.note("state", model.copied_state())
-        changes.note("goals", model.goals.copied_state())
-        try:
-            yield changes
-        except BaseException:
-            with interrupts.held():
-                changes.undo()
-            raise
+def _opened(model: Trainer) -> Journal:
+    """Return a journal in which stands what layers themselves do not note."""
+    changes = Journal()
+    changes.note("state", model.copied_state())
+    changes.note("goals", model.goals.copied_state())
+    return changes
 
 
 def _first_to_blame(model: Trainer, batch: Batch) -> str:
     """Return which layer makes the first number that is not finite: a step is repeated, and watched."""
-    with as_compiled(model.compiled_trainable), _whole_or_not(model) as changes:
+    with as_compiled(model.compiled_trainable), _opened(model) as changes:
         try:
             with config.use(check_finite=True):
                 model.masked_vjp(batch.x, True, wants_dx=False)

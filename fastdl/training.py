@@ -354,7 +354,7 @@ class Trainer(Portable):
 
     def copied_state(self) -> Callable[[], None]:
         """Copy what training changes without a gradient, and return a function that puts it back."""
-        before = [(array, array.copy()) for array in self.state.values()]
+        before = [(array, array.copy()) for _, leaf in self.leaves() for array in leaf.state.values()]
 
         def put_back() -> None:
             for array, untouched in before:

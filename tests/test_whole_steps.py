@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import fastdl
-from fastdl import Input, Model, Sequential, batches, interrupts, metrics, optimizers, step
+from fastdl import Input, Model, Sequential, batches, metrics, optimizers, step
 from fastdl.backends import select
+from fastdl.interrupts import Held
 from fastdl.layers import (
     GRU,
     BatchNormalization,
@@ -208,7 +209,7 @@ class TestInterrupts:
         found: list[Any] = []
 
         def work() -> None:
-            with interrupts.held():
+            with Held():
                 found.append(signal.getsignal(signal.SIGINT))
 
         thread = threading.Thread(target=work)
@@ -218,7 +219,7 @@ class TestInterrupts:
 
     def test_an_error_inside_is_not_lost(self) -> None:
         def both() -> None:
-            with interrupts.held():
+            with Held():
                 interrupted()
                 raise OSError("first")
 
@@ -230,7 +231,7 @@ class TestInterrupts:
     def test_an_ignored_signal_stays_ignored(self) -> None:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            with interrupts.held():
+            with Held():
                 interrupted()
         finally:
             signal.signal(signal.SIGINT, before)

@@ -204,6 +204,8 @@ class Layer(Maskable, Configurable, ABC):
             self._calls.append(Call(self, x, training, mask))
             return self._calls[-1].outputs
         x = self.accept(x)
+        if mask is None:
+            return self.vjp(x, True)[0] if training else self.call(x)
         return self.vjp_under(mask, x, True)[0] if training else self.call_under(mask, x)
 
     def forward(self, x: Any, training: bool = True) -> Array:

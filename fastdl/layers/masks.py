@@ -82,9 +82,7 @@ class Maskable:
         return y, back, self.compute_mask(x, mask)
 
     def call_under(self: Any, mask: Any, x: Any) -> Any:
-        """Return `call` of x under a mask, or without one where it makes no difference."""
-        if mask is None or not self.uses_mask:
-            return self.call(x)
+        """Return `call` of x under a mask."""
         return self.call(x, mask=mask) if "call" in self.mask_methods else self.vjp(x, False, mask=mask)[0]
 
     def vjp_under(self: Any, mask: Any, x: Any, training: bool, **options: Any) -> tuple[Any, Back]:

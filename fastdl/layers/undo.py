@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ..interrupts import Held
 
 if TYPE_CHECKING:
     from .base import Layer
@@ -16,14 +17,24 @@ _open: ContextVar[Journal | None] = ContextVar("journal", default=None)
 
 
 class Journal:
-    """What some things were like before they were first changed.
+    """What some things were like before they were changed inside a ``with`` block, in this thread.
 
-    Random numbers are noted when they are drawn, and states when they are replaced, so that a step of layers
-    that do neither costs nothing.
+    If the block ends in an error, they are so again. Random numbers are noted when they are drawn, and states
+    when they are replaced, so that a step of layers that do neither costs nothing.
     """
 
     def __init__(self) -> None:
         self._before: dict[Any, Callable[[], None]] = {}
+
+    def __enter__(self) -> Journal:
+        self._token = _open.set(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        _open.reset(self._token)
+        if kind is not None:
+            with Held():
+                self.undo()
 
     def note(self, key: Any, undo: Callable[[], None]) -> None:
         """Keep what brings a thing back, unless it is noted already."""
@@ -38,17 +49,6 @@ class Journal:
         for undo in self._before.values():
             undo()
         self.commit()
-
-
-@contextmanager
-def journal() -> Iterator[Journal]:
-    """Note, in this thread, what layers change inside a ``with`` block."""
-    kept = Journal()
-    token = _open.set(kept)
-    try:
-        yield kept
-    finally:
-        _open.reset(token)
 
 
 def note_drawing(random: np.random.Generator) -> None:
