@@ -35,6 +35,7 @@ from fastdl.layers import (
     InstanceNormalization,
     Lambda,
     LeakyReLU,
+    Masking,
     Maximum,
     Minimum,
     Multiply,
@@ -192,7 +193,7 @@ class TestLayers:
 
         known = {cls for family in exporting._FAMILIES for cls in family.CONVERTERS}
         public = {cls for cls in vars(layers).values() if isinstance(cls, type)}
-        assert public - known == {layers.Layer, layers.Input, Lambda, layers.SeparableConv2D}
+        assert public - known == {layers.Layer, layers.Input, Lambda, Masking, layers.SeparableConv2D}
 
 
 class TestModels:
@@ -287,6 +288,7 @@ class TestRefusals:
                 "layer 'twice' is a Twice, which has no form",
             ),
             (lambda x: LSTM(2, stateful=True, name="keeps")(x), "layer 'keeps' is stateful"),
+            (lambda x: LSTM(2)(Masking(name="hides")(x)), "layer 'hides' makes a mask, which has no form"),
             (
                 lambda x: Dropout(0.5, name="drop")(x, training=True),
                 "layer 'drop' is called with training=True",
@@ -297,6 +299,13 @@ class TestRefusals:
         x = Input((4, 3))
         with pytest.raises(ValueError, match=message):
             Model(x, make(x)).export(path)
+        assert not path.exists()
+
+    def test_a_mask_from_outside(self, path: Path) -> None:
+        x, kept = Input((4, 3)), Input((4,), dtype="bool")
+        model = Model([x, kept], LSTM(2, name="reads")(x, mask=kept))
+        with pytest.raises(ValueError, match="layer 'reads' is called with a mask, which has no form"):
+            model.export(path)
         assert not path.exists()
 
     def test_arguments(self, path: Path) -> None:

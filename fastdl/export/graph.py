@@ -152,6 +152,8 @@ class OnnxGraph:
         """
         if isinstance(layer, Graph) and type(layer).call is Graph.call:
             return self._apply_graph(layer, x)
+        if layer.makes_mask:
+            raise ValueError(f"export: layer {layer.name!r} makes a mask, which has no form in ONNX")
         convert = self._converters.get(type(layer))
         if convert is None:
             raise ValueError(
@@ -174,6 +176,10 @@ class OnnxGraph:
                     raise ValueError(
                         f"export: layer {call.layer.name!r} is called with training=True, which has no form"
                         " in ONNX"
+                    )
+                if call.mask is not None:
+                    raise ValueError(
+                        f"export: layer {call.layer.name!r} is called with a mask, which has no form in ONNX"
                     )
                 y = self.apply(call.layer, nested.apply(values.__getitem__, call.inputs))
                 for tensor, value in zip(nested.parts(call.outputs), nested.parts(y)):
