@@ -357,6 +357,18 @@ def test_recurrent_layers_in_a_graph() -> None:
     assert (noisy(wave((2, 5, 3)), training=True) != noisy(wave((2, 5, 3)))).any()
 
 
+def test_a_list_may_grow_after_the_call() -> None:
+    """As the blocks of a DenseNet are written."""
+    tensors: list[Any] = [Input((2,))]
+    for _ in range(2):
+        tensors.append(Concatenate()([*tensors, tensors[0]]))
+    joined = Concatenate()(tensors)
+    tensors.append(joined)
+    model = Model(tensors[0], joined)
+    assert model.count_params() == 0
+    assert model(np.ones((1, 2))).shape == (1, joined.shape[1])
+
+
 def test_summary() -> None:
     x = Input((4,), name="x")
     shared = Dense(4, name="shared")

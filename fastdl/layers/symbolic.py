@@ -117,7 +117,7 @@ class Call:
                 raise TypeError(f"{layer.name}: arrays and symbolic tensors cannot be mixed; got {tensor!r}")
         shapes = layer.compute_output_shape(nested.apply(lambda tensor: tensor.shape, inputs))
         self.layer = layer
-        self.inputs = inputs
+        self.inputs = nested.rebuild(inputs, nested.parts(inputs))  # a list may grow after the call
         self.training = training
         self.mask: Tensor | None = mask
         self.number = next(_numbers)
