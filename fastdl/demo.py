@@ -16,7 +16,7 @@ from .callbacks import Callback, Logs
 from .checkpoint import load_model
 from .config import use
 from .datasets import load_digits
-from .layers import Conv2D, Dense, Dropout, Flatten, Input, MaxPooling2D
+from .layers import Conv2D, Dense, Dropout, Flatten, Input, Layer, MaxPooling2D
 from .models import Sequential
 from .optimizers import Adam, Optimizer
 from .random import set_random_seed
@@ -62,13 +62,6 @@ def with_shifts(x: Array, y: Array) -> tuple[Array, Array]:
     corners = [(1, 1), (0, 1), (2, 1), (1, 0), (1, 2)]
     moved = [padded[:, row : row + 8, column : column + 8] for row, column in corners]
     return np.concatenate(moved), np.tile(y, len(moved))
-
-
-def confusion_matrix(truth: Array, predicted: Array) -> Array:
-    """Return how often digit i, the row, was taken for digit j, the column."""
-    counts = np.zeros((10, 10), int)
-    np.add.at(counts, (truth, predicted), 1)
-    return counts
 
 
 def run(epochs: int = 8, seed: int = 0, out: str | Path = ".", pictures: bool = True) -> float:
@@ -120,7 +113,8 @@ def run(epochs: int = 8, seed: int = 0, out: str | Path = ".", pictures: bool = 
     print(
         f"{100 * accuracy:.2f} % of the digits held out are right, {len(wrong)} of {len(y_test)} are wrong\n"
     )
-    _print_confusion(confusion_matrix(y_test, predicted))
+    counts, _ = plots.count_confusions(y_test, predicted, [str(digit) for digit in range(10)])
+    _print_confusion(counts)
 
     path = out / "fastdl-digits.npz"
     model.save(path)
@@ -131,8 +125,7 @@ def run(epochs: int = 8, seed: int = 0, out: str | Path = ".", pictures: bool = 
         print('picture  none, as matplotlib is not installed: pip install "fastdl[plots]"')
     elif pictures:
         path = out / "fastdl-digits.png"
-        kernel = model.layers[0].params["kernel"]
-        plots.digits_report(path, x_test[wrong], y_test[wrong], predicted[wrong], kernel)
+        _draw(path, x_test[wrong], y_test[wrong], predicted[wrong], model.layers[0])
         print(f"picture  {path}")
 
     _print_step_times(x_train[:1], y_train[:1], seed)  # last, since plain loops take seconds an image
@@ -143,6 +136,25 @@ def _print_confusion(counts: Array) -> None:
     print("digit    taken for" + "".join(f"{digit:4d}" for digit in range(10)))
     for digit, row in enumerate(counts):
         print(f"{digit:5d}" + " " * 12 + "".join(f"{n:4d}" if n else "   ." for n in row))
+
+
+def _draw(path: Path, images: Array, truth: Array, predicted: Array, first: Layer) -> None:
+    """Save a picture of the digits that were misclassified, at most 16, and of the first layer's filters."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.4), dpi=150, layout="constrained", facecolor="white")
+    left, right = figure.subplots(1, 2)
+    titles = [f"{p}, not {t}" for p, t in zip(predicted[:16], truth[:16])]
+    if titles:
+        plots.image_grid(images[:16], titles, columns=4, ax=left, cmap="gray_r", vmin=0, vmax=1)
+    else:
+        left.axis("off")
+    plots.filters(first, columns=4, ax=right)
+    left.set_anchor("NW")
+    right.set_anchor("NW")
+    left.set_title(f"Misclassified: {len(images)}", fontsize=11, loc="left")
+    right.set_title("Filters of the first layer", fontsize=11, loc="left")
+    figure.savefig(path)
 
 
 def _print_step_times(x: Array, y: Array, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""The table of a model's layers."""
+"""The layers of a model in text: as a table, and as a tree."""
 
 from __future__ import annotations
 
@@ -45,6 +45,53 @@ def print_summary(model: Trainer, line_length: int, print_fn: Callable[[str], An
     print_fn(f"Total params: {total:,}")
     print_fn(f"Trainable params: {trainable:,}")
     print_fn(f"Non-trainable params: {total - trainable:,}")
+
+
+def tree(model: Trainer) -> str:
+    """Return the layers as lines of plain text, those of a model within the model one step further in.
+
+    Where the layers are more than a line, it says behind an arrow what each reads.
+
+    Examples
+    --------
+    >>> from fastdl import Input, Model, Sequential
+    >>> from fastdl.layers import Add, Dense
+    >>> from fastdl.summary import tree
+    >>> x = Input((4,), name="x")
+    >>> head = Sequential([Input((4,)), Dense(2, name="logits")], name="head")
+    >>> print(tree(Model(x, head(Add(name="sum")([x, Dense(4, name="hidden")(x)])), name="net")))
+    net (Model)
+    |-- x (Input) (None, 4)
+    |-- hidden (Dense) (None, 4) <- x
+    |-- sum (Add) (None, 4) <- x, hidden
+    `-- head (Sequential) (None, 2) <- sum
+        `-- logits (Dense) (None, 2)
+    """
+    return "\n".join([f"{model.name} ({type(model).__name__})", *_branches(model)])
+
+
+def _branches(graph: Graph) -> list[str]:
+    """Return the lines of a tree below its root."""
+    rows: list[tuple[str, list[str]]] = []
+    arrows = not _is_line(graph)
+    if not isinstance(graph, Chain):
+        rows = [(f"{tensor.name} (Input) {tensor.shape}", []) for tensor in graph.inputs]
+    for layer in dict.fromkeys(call.layer for call in graph.calls):
+        calls = [call for call in graph.calls if call.layer is layer]
+        shapes = ", ".join(str(tensor.shape) for tensor in nested.parts(calls[0].outputs))
+        line = f"{layer.name} ({type(layer).__name__}) {shapes}"
+        if arrows:
+            reads = [
+                ", ".join(_port(tensor, graph) for tensor in nested.parts(call.inputs)) for call in calls
+            ]
+            line += " <- " + "; ".join(reads)
+        rows.append((line, _branches(layer) if isinstance(layer, Graph) else []))
+    lines = []
+    for number, (line, below) in enumerate(rows):
+        is_last = number == len(rows) - 1
+        lines.append(("`-- " if is_last else "|-- ") + line)
+        lines += [("    " if is_last else "|   ") + deeper for deeper in below]
+    return lines
 
 
 def _is_line(graph: Graph) -> bool:
