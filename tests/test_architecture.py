@@ -63,7 +63,7 @@ RENAMED = {
 
 LONGEST = 450
 
-FOLDERS = ("fastdl", "csrc", "tests", "bench", "docs")
+FOLDERS = ("fastdl", "csrc", "tests", "bench", "docs", "examples")
 BUILT = re.compile(r"/(__pycache__|[.]\w+_cache)/|/_native[.](c|html)$|[.](so|pyd|o)$")
 
 
@@ -83,7 +83,7 @@ def name(path: Path) -> str:
 MODULES = [path for path in files("fastdl") if path.suffix == ".py"]
 CODE = [
     path
-    for path in files("fastdl", "csrc", "tests", "bench")
+    for path in files("fastdl", "csrc", "tests", "bench", "examples")
     if path.suffix in {".py", ".pyx", ".pxd", ".pxi", ".c", ".h"}
 ]
 
@@ -229,7 +229,7 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
         if path.suffix in {".md", ".py", ".toml", ".in"} or path.stem == "Makefile"
     ]
     for path in [*files(*FOLDERS), *top]:
-        if path.suffix not in {".npz", ".keras"}:
+        if path.suffix not in {".npz", ".keras", ".png"}:
             found = PRIVATE.search(path.read_text(encoding="utf-8"))
             assert found is None, f"{name(path)}: {found}"
 
