@@ -50,7 +50,8 @@ def test_an_example_keeps_what_it_claims(name: str, tmp_path: Path, monkeypatch:
     if importlib.util.find_spec("matplotlib"):
         arguments += f" --picture={picture}"
     # One thread computes the same bits and does not wait for others on a busy machine.
-    monkeypatch.setenv("FASTDL_NUM_THREADS", "1")  # of the processes that an example starts
+    monkeypatch.setenv("FASTDL_NUM_THREADS", "1")  # of the processes that an example starts,
+    monkeypatch.setenv("PYTHONPATH", str(Path(fastdl.__file__).parents[1]))  # which find this fastdl
     with fastdl.use(threads=1), threadpool_limits(1, user_api="blas"):
         result, held_against = load(name).main(arguments.split())
     assert compares(result, held_against)
