@@ -3,9 +3,9 @@
 =======================  =====================================================  =========================
 module                   what it runs                                           how much
 =======================  =====================================================  =========================
-test_onnx_node.py        ONNX's backend cases of one node                       60 cases, forward
-test_onnx_recurrent.py   ONNX's backend cases of LSTM, GRU and RNN; onnxruntime  18 cases and more, forward
-test_onnx_recorded.py    models and outputs that ONNX recorded from PyTorch     46 cases, forward
+test_onnx_node.py        ONNX's backend cases of one node                       87 cases, forward
+test_onnx_recurrent.py   ONNX's cases of LSTM, GRU and RNN; onnxruntime         18 cases and more, forward
+test_onnx_recorded.py    models and outputs that ONNX recorded from PyTorch     52 cases, forward
 test_torch_opinfo.py     PyTorch's own samples and error inputs (OpInfo)        2,996 samples, forward and
                                                                                 all gradients; 81 errors
 =======================  =====================================================  =========================

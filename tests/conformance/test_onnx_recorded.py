@@ -12,7 +12,7 @@ import pytest
 from .bounds import mismatch
 from .calls import LAYOUTS
 from .onnx_adapter import REASON, numpy_helper, run_model
-from .test_onnx_node import error_bounds
+from .test_onnx_node import NAIVE_ELEMENTS, error_bounds
 
 onnx = pytest.importorskip("onnx", reason=REASON)
 loader = pytest.importorskip("onnx.backend.test.loader", reason=REASON)
@@ -50,16 +50,28 @@ def load_tensors(folder: Path, role: str) -> list[np.ndarray]:
     return [numpy_helper.to_array(onnx.load_tensor(file)) for file in files]
 
 
+def is_small(name: str) -> bool:
+    """Whether the loops of `naive` are through in a second."""
+    (folder, *_) = sorted(Path(CASES[name][1].model_dir).glob("test_data_set_*"))
+    return load_tensors(folder, "input")[0].size <= NAIVE_ELEMENTS
+
+
+RUNS = [
+    *((backend, name) for backend in ("native", "numpy") for name in CASES),
+    *(("naive", name) for name in CASES if is_small(name)),
+]
+
+
 def test_every_case_is_there() -> None:
     found = Counter(row for row, _, _ in CASES.values())
     assert all(found[row] >= count for row, count in COUNTS.items()), found
+    assert len(RUNS) >= 2 * len(CASES) + 47
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("backend", ["native", "numpy"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("backend", "name"), RUNS)
 @pytest.mark.usefixtures("use_backend")
-def test_recorded(name: str, backend: str, layout: str) -> None:
+def test_recorded(backend: str, name: str, layout: str) -> None:
     _, case, model = CASES[name]
     folders = sorted(Path(case.model_dir).glob("test_data_set_*"))
     assert folders
