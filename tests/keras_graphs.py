@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_cases import wave, weights_like
+from keras_cases import asked, wave, weights_like
 
 RECORDED = Path(__file__).parent / "data" / "keras_graphs.npz"
 STEPS = 3
@@ -145,7 +145,9 @@ def record() -> None:
     answers: dict[str, Any] = {"version": np.array(keras.__version__)}
     for index, (name, arguments, shapes) in enumerate(MERGES):
         x = [wave(shape, start) for start, shape in enumerate(shapes)]
-        answers[f"merge_{index}"] = np.asarray(getattr(keras.layers, name)(**arguments)(x))
+        layer = getattr(keras.layers, name)(**arguments)
+        layer(x)  # builds it
+        answers[f"merge_{index}"] = asked(layer, *x)
     for name, (build, compiled) in GRAPHS.items():
         model = prepared(build, keras, compiled)
         x, y = data(model)

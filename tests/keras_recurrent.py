@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_cases import wave
+from keras_cases import flat, wave
 
 RECORDED = Path(__file__).parent / "data" / "keras_recurrent.npz"
 
@@ -63,11 +63,6 @@ CASES |= {
 def weights_like(weights: list[np.ndarray]) -> list[np.ndarray]:
     """Weights of the same shapes, so small that the states neither vanish nor saturate."""
     return [0.6 * wave(weight.shape, start=index + 0.5) for index, weight in enumerate(weights)]
-
-
-def flat(arrays: list[Any]) -> np.ndarray:
-    """All numbers in one array: a file of many small ones is mostly their names."""
-    return np.concatenate([np.ravel(array) for array in arrays])
 
 
 def record() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from fastdl import Input, Model, gradcheck, layers
 from fastdl.layers import Add, Concatenate, Dense, Dot, Lambda, Maximum, Minimum, Multiply, Subtract
-from keras_cases import wave
+from keras_cases import flat, wave
 from keras_graphs import MERGES, RECORDED
 
 
@@ -23,19 +23,20 @@ def arrays(shapes: list[tuple[int, ...]], dtype: Any = np.float32) -> list[np.nd
 
 @pytest.mark.parametrize("index", range(len(MERGES)), ids=map(case_id, MERGES))
 class TestAsKeras:
-    def test_results(self, index: int) -> None:
+    def test_results_and_gradients(self, index: int) -> None:
         name, arguments, shapes = MERGES[index]
         layer = getattr(layers, name)(**arguments)
         with np.load(RECORDED) as answers:
             expected = answers[f"merge_{index}"]
-        # At most five products of numbers below 1 are added, or three factors multiplied.
-        np.testing.assert_allclose(layer(arrays(shapes)), expected, rtol=1e-6, atol=1e-6)
-        assert layer.compute_output_shape([(None, *shape[1:]) for shape in shapes]) == (
-            None,
-            *expected.shape[1:],
-        )
+        y, back = layer.vjp(arrays(shapes))
+        # At most five products of numbers below 1 are added, or three factors multiplied; then all once more.
+        np.testing.assert_allclose(flat([y, *back(wave(y.shape))]), expected, rtol=2e-6, atol=2e-6)
+        np.testing.assert_array_equal(layer(arrays(shapes)), y)
+        shape = (None, *y.shape[1:])
+        assert layer.compute_output_shape([(None, *shape[1:]) for shape in shapes]) == shape
         tensor = getattr(layers, name.lower())([Input(shape[1:]) for shape in shapes], **arguments)
-        assert tensor.shape == (None, *expected.shape[1:])
+        assert tensor.shape == shape
+        assert layer.get_weights() == []
 
     def test_gradients(self, index: int) -> None:
         name, arguments, shapes = MERGES[index]
