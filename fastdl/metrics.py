@@ -87,13 +87,13 @@ class BinaryAccuracy(_Elementwise):
 
     Parameters
     ----------
-    threshold : float
     name : str, optional
+    threshold : float
     """
 
-    def __init__(self, threshold: float = 0.5, name: str | None = None) -> None:
+    def __init__(self, name: str | None = None, threshold: float = 0.5) -> None:
         super().__init__(name)
-        self.threshold = threshold
+        self.threshold = checks.real("BinaryAccuracy", "threshold", threshold)
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
         return (y_pred > self.threshold) == (losses.aligned(self.name, y_true, y_pred) > 0.5)
@@ -124,7 +124,7 @@ class Accuracy(_Elementwise):
     def values(self, y_true: Array, y_pred: Array) -> Array:
         fitting: _Elementwise
         if y_pred.ndim < 2 or y_pred.shape[-1] == 1:
-            fitting = BinaryAccuracy(name=self.name)
+            fitting = BinaryAccuracy(self.name)
         elif y_true.ndim < y_pred.ndim or y_true.shape[-1] == 1:
             fitting = SparseCategoricalAccuracy(self.name)
         else:
@@ -169,9 +169,10 @@ class TopKCategoricalAccuracy(SparseTopKCategoricalAccuracy):
 class _Counts(Metric):
     """Base of the metrics that come from counts of right and wrong positives."""
 
-    def __init__(self, threshold: float = 0.5, name: str | None = None) -> None:
+    def __init__(self, thresholds: float | None = None, name: str | None = None) -> None:
         super().__init__(name)
-        self.threshold = threshold
+        kind = type(self).__name__
+        self.thresholds = None if thresholds is None else checks.real(kind, "thresholds", thresholds)
 
     def reset_state(self) -> None:
         self.true_positives = 0
@@ -184,7 +185,7 @@ class _Counts(Metric):
     def update_state(self, y_true: Array, y_pred: Array) -> None:
         y_pred = np.asarray(y_pred)
         positive = losses.aligned(self.name, y_true, y_pred) > 0.5
-        predicted = y_pred > self.threshold
+        predicted = y_pred > (0.5 if self.thresholds is None else self.thresholds)
         self.true_positives += int((positive & predicted).sum())
         self.others += self.missed(positive, predicted)
 
@@ -198,7 +199,8 @@ class Precision(_Counts):
 
     Parameters
     ----------
-    threshold : float
+    thresholds : float, optional
+        What a prediction must exceed to be a 1; 0.5 by default.
     name : str, optional
     """
 
@@ -211,7 +213,8 @@ class Recall(_Counts):
 
     Parameters
     ----------
-    threshold : float
+    thresholds : float, optional
+        What a prediction must exceed to be a 1; 0.5 by default.
     name : str, optional
     """
 

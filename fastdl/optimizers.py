@@ -8,8 +8,9 @@ or a model or layer, of which it takes those that are trainable::
 
     optimizer.step(model)
 
-What it remembers of a parameter it keeps in `state` under the parameter's key. All of them take ``clipnorm``,
-``clipvalue`` or ``global_clipnorm``, and a schedule as learning rate; see `Optimizer`. A gradient may be a
+What it remembers of a parameter it keeps in `state` under the parameter's key. All of them take
+``weight_decay``, one of ``clipnorm``, ``clipvalue`` and ``global_clipnorm``, and a schedule as learning rate;
+see `Optimizer`. A gradient may be a
 `RowGradient`: rows that are not in it are not looked at, and what is remembered of them stays as it is.
 """
 
@@ -212,7 +213,7 @@ class Adam(Optimizer):
     """
 
     kind = "adam"
-    weight_decay = 0.0
+    decays = True
 
     def __init__(
         self,
@@ -235,13 +236,13 @@ class Adam(Optimizer):
         return [np.zeros_like(parameter), np.zeros_like(parameter), largest]
 
     def hyper(self) -> tuple[float, ...]:
-        rate, t = self.learning_rate, self.iterations + 1
+        rate, decay, t = self.learning_rate, self.weight_decay or 0.0, self.iterations + 1
         alpha = rate * math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
-        return alpha, self.beta_1, self.beta_2, self.epsilon, self.amsgrad, rate * self.weight_decay
+        return alpha, self.beta_1, self.beta_2, self.epsilon, self.amsgrad, rate * decay
 
 
 class AdamW(Adam):
-    """`Adam`, after p -= learning_rate weight_decay p (Loshchilov & Hutter, 2019).
+    """`Adam`, before each step of which p -= learning_rate weight_decay p (Loshchilov & Hutter, 2019).
 
     Parameters
     ----------
@@ -259,8 +260,9 @@ class AdamW(Adam):
         amsgrad: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, **options)
-        self.weight_decay = checks.number("AdamW", "weight_decay", weight_decay)
+        super().__init__(
+            learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **options
+        )
 
 
 def _fraction(owner: str, name: str, value: Any) -> float:

@@ -30,6 +30,8 @@ class Optimizer(Configurable, ABC):
     ----------
     learning_rate : float or LearningRateSchedule
         Can be read between steps; a number can be set, too.
+    weight_decay : float, optional
+        Before each step p -= learning_rate weight_decay p (Loshchilov & Hutter, 2019).
     clipnorm : float, optional
         Most that the norm of a parameter's gradient may be.
     clipvalue : float, optional
@@ -46,6 +48,7 @@ class Optimizer(Configurable, ABC):
     """
 
     kind: str
+    decays = False  # whether the primitive takes weight_decay among its numbers
     clipnorm: float | None
     clipvalue: float | None
     global_clipnorm: float | None
@@ -54,6 +57,7 @@ class Optimizer(Configurable, ABC):
         self,
         learning_rate: float | LearningRateSchedule,
         *,
+        weight_decay: float | None = None,
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
@@ -64,8 +68,12 @@ class Optimizer(Configurable, ABC):
             self._schedule = learning_rate
         else:
             self.learning_rate = learning_rate
+        name = type(self).__name__
+        self.weight_decay = (
+            None if weight_decay is None else checks.number(name, "weight_decay", weight_decay)
+        )
         given = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
-        vars(self).update(clipping.limits(type(self).__name__, given))
+        vars(self).update(clipping.limits(name, given))
         self.state: dict[str, list[Array]] = {}
 
     @abstractmethod
@@ -170,14 +178,15 @@ class Optimizer(Configurable, ABC):
         slots = [self._remembered(key, parameter) for key, parameter, _ in work]
         gradients = self._clipped(work)
         hyper = self.hyper()
+        shrinkage = 0.0 if self.decays else self.learning_rate * (self.weight_decay or 0.0)
         self.iterations += 1
         for (_, parameter, _), gradient, remembered in zip(work, gradients, slots):
             if not isinstance(gradient, RowGradient):
-                self._change_one(parameter, gradient, remembered, hyper)
+                self._change_one(parameter, gradient, remembered, hyper, shrinkage)
                 continue
             rows = gradient.rows
             used = [parameter[rows], *(slot[rows] if slot.size else slot for slot in remembered)]
-            self._change_one(used[0], gradient.values, used[1:], hyper)
+            self._change_one(used[0], gradient.values, used[1:], hyper, shrinkage)
             for whole, part in zip((parameter, *remembered), used):
                 if whole.size:
                     whole[rows] = part
@@ -193,11 +202,18 @@ class Optimizer(Configurable, ABC):
         return gradients
 
     def _change_one(
-        self, parameter: Array, gradient: Array, slots: list[Array], hyper: tuple[float, ...]
+        self,
+        parameter: Array,
+        gradient: Array,
+        slots: list[Array],
+        hyper: tuple[float, ...],
+        shrinkage: float,
     ) -> None:
         update = backends.select(config.current().backend).update
         # The primitive wants plain arrays; of a view, or float16, it gets a copy.
         plain, gradient = canonical((parameter, gradient), _computed_in(parameter))
+        if shrinkage:
+            plain -= shrinkage * plain
         update(self.kind, plain, gradient, slots, hyper)
         if plain is not parameter:
             parameter[...] = plain

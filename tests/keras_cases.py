@@ -173,6 +173,12 @@ OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
     ("Adam", {}),
     ("Adam", {"amsgrad": True, "beta_1": 0.5}),
     ("AdamW", {"learning_rate": 0.01}),
+    ("SGD", {"weight_decay": 0.5}),
+    ("RMSprop", {"learning_rate": 0.1, "rho": 0.5, "epsilon": 0.01, "weight_decay": 0.5}),
+    ("Adagrad", {"initial_accumulator_value": 0.5, "epsilon": 0.01}),
+    ("Adadelta", {"learning_rate": 1.0, "rho": 0.5, "epsilon": 0.01}),
+    ("Adam", {"learning_rate": 0.1, "beta_2": 0.9, "epsilon": 0.01, "weight_decay": 0.5}),
+    ("AdamW", {"learning_rate": 0.1, "weight_decay": 0.5, "amsgrad": True}),
 ]
 STEPS = 6
 

@@ -374,6 +374,7 @@ X = wave(ROWS)
             lambda: Conv2D(3, 3, groups=3)(wave(IMAGES)),
         ),
         (ValueError, "kernel", lambda: Conv2D(3, 9)(wave(IMAGES))),
+        (TypeError, "'kernel_initializer'", lambda: layers.DepthwiseConv2D(3, kernel_initializer="ones")),
         (ValueError, "data_format must be one of", lambda: Conv2D(3, 3, data_format="NCHW")),
         (
             ValueError,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastdl
-from fastdl import Input, Sequential, optimizers
+from fastdl import Input, Sequential, optimizers, schedules
 from fastdl.layers import Dense
 from harness import ENGINES
 from keras_cases import OPTIMIZERS, RECORDED, gradients, wave
@@ -47,6 +47,17 @@ def test_amsgrad_remembers_the_largest(engine: str) -> None:
         for gradient in (2.0, 1.0):
             optimizer.update(params, {"p": np.array([gradient])})
     np.testing.assert_allclose(params["p"], -1 - np.sqrt(0.75 / 2), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["SGD", "AdamW"])
+def test_weight_decay_goes_by_the_rate_of_its_step(name: str) -> None:
+    """By hand: half of a rate that is halved at each step, of parameters without a gradient."""
+    halved = schedules.ExponentialDecay(0.5, decay_steps=1, decay_rate=0.5)
+    optimizer = getattr(optimizers, name)(halved, weight_decay=0.5)
+    params = {"p": np.ones(3)}
+    for _ in range(2):
+        optimizer.update(params, {"p": np.zeros(3)})
+    np.testing.assert_allclose(params["p"], (1 - 0.25) * (1 - 0.125), rtol=1e-15)
 
 
 @pytest.mark.parametrize("optimizer", ALL, ids=optimizers.NAMES)

@@ -72,17 +72,21 @@ class DepthwiseConv2D(Convolution):
             dilation_rate,
             activation=activation,
             use_bias=use_bias,
-            **options
-            | {
-                "kernel_initializer": depthwise_initializer,
-                "kernel_regularizer": depthwise_regularizer,
-                "kernel_constraint": depthwise_constraint,
-            },
+            kernel_initializer=depthwise_initializer,
+            kernel_regularizer=depthwise_regularizer,
+            kernel_constraint=depthwise_constraint,
+            **options,
         )
         self.depthwise_initializer = self.kernel_initializer
         self.depthwise_regularizer = self.kernel_regularizer
         self.depthwise_constraint = self.kernel_constraint
         self.depth_multiplier = checks.integer(self.name, "depth_multiplier", depth_multiplier)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        for name in ("initializer", "regularizer", "constraint"):
+            del config[f"kernel_{name}"]  # it goes by the name depthwise_...
+        return config
 
     def build(self, input_shape: Shape) -> None:
         channels = self.channels(input_shape)

@@ -217,11 +217,11 @@ class PReLU(Layer):
     Parameters
     ----------
     alpha_initializer : str or Initializer
+    alpha_regularizer : str or Regularizer, optional
+    alpha_constraint : str or Constraint, optional
     shared_axes : sequence of int, optional
         Axes, counted from 1 behind the batch, along which there is only one alpha: (1, 2) makes one a
         channel of NHWC images. Without it each position has its own.
-    alpha_regularizer : str or Regularizer, optional
-    alpha_constraint : str or Constraint, optional
     **options
         As for every `Layer`.
 
@@ -242,9 +242,9 @@ class PReLU(Layer):
     def __init__(
         self,
         alpha_initializer: str | initializers.Initializer = "zeros",
-        shared_axes: Sequence[int] | None = None,
         alpha_regularizer: str | regularizers.Regularizer | None = None,
         alpha_constraint: str | constraints.Constraint | None = None,
+        shared_axes: Sequence[int] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
