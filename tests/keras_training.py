@@ -1,4 +1,4 @@
-"""What else Keras was asked about: schedules, clipping, regularizers, constraints, callbacks.
+"""What else Keras was asked about: schedules, clipping, regularizers, constraints, metrics, callbacks.
 
 ``python tests/keras_training.py`` asks it again (it needs keras and jax) and writes
 ``tests/data/keras_training.npz``.
@@ -72,6 +72,29 @@ LOSSES: list[tuple[str, dict[str, Any], str, str]] = [
     ("CategoricalCrossentropy", {"label_smoothing": 0.2}, "one_hot", "probabilities"),
 ]
 
+METRICS: list[tuple[str, dict[str, Any], str, str]] = [
+    *(
+        (name, arguments, "one_hot", "probabilities")
+        for name, arguments in (
+            ("BinaryAccuracy", {}),
+            ("BinaryAccuracy", {"threshold": 0.1}),
+            ("CategoricalAccuracy", {}),
+            ("TopKCategoricalAccuracy", {"k": 2}),
+            ("Precision", {}),
+            ("Precision", {"thresholds": 0.1}),
+            ("Recall", {}),
+            ("Recall", {"thresholds": 0.1}),
+        )
+    ),
+    ("SparseCategoricalAccuracy", {}, "classes", "logits"),
+    ("SparseTopKCategoricalAccuracy", {"k": 3}, "classes", "logits"),
+    *(
+        (f"{name}Error", {}, "probabilities", "logits")
+        for name in ("MeanSquared", "RootMeanSquared", "MeanAbsolute")
+    ),
+]
+BATCHES = (slice(0, 4), slice(4, 6))
+
 # With these a row whose gradient is zero stays as it is, in Keras as well.
 EMBEDDED = ("SGD", "Adagrad")
 WORDS = np.array([[1, 4, 4], [9, 1, 0], [4, 7, 0]])
@@ -81,6 +104,7 @@ COURSE = [1.0, 0.8, 0.8005, 0.79, 0.85, 0.7, 0.72, 0.71, 0.705, 0.704, 0.703, 0.
 PLATEAUS: list[dict[str, Any]] = [
     {"patience": 2},
     {"patience": 1, "factor": 0.5, "cooldown": 2, "min_lr": 0.02},
+    {"patience": 1, "factor": 0.5, "cooldown": 4},
     {"patience": 2, "min_delta": 0.0, "mode": "max"},
 ]
 STOPS: list[dict[str, Any]] = [
@@ -137,6 +161,11 @@ def record() -> None:
         weights_of = arrays["weights"][: 4 if arguments.get("axis") == 0 else 6]
         plain, weighted = (loss(arrays[target], arrays[prediction], w) for w in (None, weights_of))
         answers[f"loss_{index}"] = np.array([float(plain), float(weighted)])
+    for index, (name, arguments, target, prediction) in enumerate(METRICS):
+        metric = getattr(keras.metrics, name)(**arguments)
+        for batch in BATCHES:
+            metric.update_state(arrays[target][batch], arrays[prediction][batch])
+        answers[f"metric_{index}"] = np.array(float(metric.result()))
     answers["penalized"] = _penalized(keras)
     for name in EMBEDDED:
         answers[f"embedded_{name}"] = _embedded(keras, name)

@@ -250,6 +250,22 @@ class TestOwnLayer:
         np.testing.assert_array_equal(layer(wave(ROWS)), wave(ROWS))
 
 
+@pytest.mark.parametrize("name, approximate", [("gelu", False), ("gelu_tanh", True)])
+def test_both_gelus_alone_and_fused(name: str, approximate: bool) -> None:
+    x = 3 * wave(ROWS)
+    expected, ctx = fastdl.functional.gelu_forward(x, approximate=approximate)
+    y, back = Activation(name).vjp(x)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(back(x), fastdl.functional.gelu_backward(x, ctx))
+    fused = Dense(4, name, kernel_initializer="identity")(x)
+    np.testing.assert_allclose(fused, expected, rtol=1e-6, atol=1e-7)
+    assert (abs(fused - fastdl.functional.gelu(x, approximate=not approximate)) > 1e-5).any()
+
+
+def test_leaky_relu_knows_the_older_name() -> None:
+    assert layers.LeakyReLU(alpha=0.1).negative_slope == 0.1
+
+
 class TestParameters:
     def test_names_are_numbered(self) -> None:
         first, second = Scale(), Scale()

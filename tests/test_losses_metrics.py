@@ -10,6 +10,8 @@ import pytest
 
 from fastdl import losses, metrics, numerical_gradient
 from keras_cases import LOSSES, RECORDED, loss_arrays, wave
+from keras_training import BATCHES, METRICS
+from keras_training import RECORDED as RECORDED_METRICS
 
 ARRAYS = loss_arrays()
 
@@ -179,6 +181,16 @@ class TestMetrics:
     )  # fmt: skip
     def test_values(self, name: str, y_true: Any, y_pred: Any, expected: float) -> None:
         assert result(metrics.get(name), y_true, y_pred) == pytest.approx(expected)
+
+    @pytest.mark.parametrize("index", range(len(METRICS)), ids=lambda index: f"{METRICS[index][0]}{index}")
+    def test_as_keras(self, index: int) -> None:
+        name, arguments, target, prediction = METRICS[index]
+        metric = getattr(metrics, name)(**arguments)
+        for batch in BATCHES:
+            metric.update_state(ARRAYS[target][batch], ARRAYS[prediction][batch])
+        with np.load(RECORDED_METRICS) as answers:
+            # Keras adds up in float32, at most 24 numbers.
+            assert metric.result() == pytest.approx(answers[f"metric_{index}"], rel=24 * 2**-24)
 
     def test_top_k(self) -> None:
         for k, expected in ((1, 0.25), (2, 0.75), (3, 1.0)):

@@ -158,6 +158,13 @@ class TestMaskedLoss:
         np.testing.assert_allclose(gradient()[known], slope(), rtol=1e-14)
         assert not gradient()[~known].any()
 
+    def test_hinge_of_0_and_1(self) -> None:
+        """What is missing does not keep the others from being understood as -1 and 1."""
+        target = np.array([[1.0, np.nan, 0.0], [np.nan, np.nan, 1.0]])
+        known = ~np.isnan(target)
+        alone = losses.Hinge()(target[known], X[known])
+        assert losses.Masked("hinge")(target, X) == pytest.approx(alone, rel=1e-14)
+
     def test_sample_weights(self) -> None:
         loss = losses.Masked("mse")
         plain = losses.MeanSquaredError()
