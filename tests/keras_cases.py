@@ -88,7 +88,7 @@ LAYERS: list[Case] = [
     ("MaxPooling1D", {"pool_size": 2} | FIRST, SEQUENCES),
     ("MaxPooling2D", {"pool_size": 3, "strides": 2, "padding": "same"}, IMAGES),
     ("MaxPooling2D", {"pool_size": (1, 2), "strides": (3, 1)}, SMALL_IMAGES),
-    ("MaxPooling2D", {} | FIRST, SMALL_IMAGES),
+    ("MaxPooling2D", {"pool_size": (1, 2)} | FIRST, SMALL_IMAGES),
     ("MaxPooling3D", {}, VOLUMES),
     ("MaxPooling3D", {"pool_size": (1, 3, 2), "strides": 1, "padding": "same"}, SMALL_VOLUMES),
     ("MaxPooling3D", {} | FIRST, SMALL_VOLUMES),
@@ -99,7 +99,7 @@ LAYERS: list[Case] = [
     ("AveragePooling2D", {"pool_size": (2, 1), "strides": (1, 3)}, SMALL_IMAGES),
     ("AveragePooling3D", {"pool_size": 2}, VOLUMES),
     ("AveragePooling3D", {"pool_size": 2, "strides": 1, "padding": "same"}, SMALL_VOLUMES),
-    ("AveragePooling3D", {"pool_size": 2} | FIRST, SMALL_VOLUMES),
+    ("AveragePooling3D", {"pool_size": (1, 3, 2)} | FIRST, SMALL_VOLUMES),
     *(
         (f"Global{kind}Pooling{len(shape) - 2}D", arguments, shape)
         for kind in ("Max", "Average")

@@ -171,6 +171,8 @@ class TestThreeWays:
         back(wave(y.shape))
         _, partial_back = part.partial_vjp(x, wants_dx=False)
         partial_back(wave(y.shape))
+        _, back_of_one = Dense(2).partial_vjp(wave(ROWS), wants_dx=False)
+        assert back_of_one(wave((3, 2))) is None  # the work is not done
         for name, gradient in whole.grads.items():
             np.testing.assert_array_equal(part.grads[name], gradient)
 
