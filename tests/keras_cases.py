@@ -141,10 +141,6 @@ LAYERS: list[Case] = [
     ("GaussianNoise", {"stddev": 0.5}, ROWS),
 ]
 
-# A layer whose input are the numbers of rows, and so without a gradient there.
-EMBEDDING: dict[str, Any] = {"input_dim": 6, "output_dim": 3}
-WORDS = np.array([[1, 5, 5], [2, 1, 0]])
-
 # The loss, its arguments, what the targets are, and what the predictions are.
 LOSSES: list[tuple[str, dict[str, Any], str, str]] = [
     ("MeanSquaredError", {}, "one_hot", "probabilities"),
@@ -186,6 +182,14 @@ STEPS = 6
 def wave(shape: tuple[int, ...], start: float = 0.1) -> np.ndarray:
     """Numbers in (-1, 1) without a pattern that a layer could respect by chance."""
     return np.sin(1.7 * np.arange(math.prod(shape)) + start).reshape(shape).astype(np.float32)
+
+
+# Layers that no finite difference can be held against, and their input: Embedding takes whole numbers, and
+# Masking jumps where all features of a step have the mask's value.
+JUMPING: list[tuple[str, dict[str, Any], np.ndarray]] = [
+    ("Embedding", {"input_dim": 6, "output_dim": 3}, np.array([[1, 5, 5], [2, 1, 0]])),
+    ("Masking", {"mask_value": -1.0}, np.where(np.eye(2, 3)[..., None], np.float32(-1), wave((2, 3, 4)))),
+]
 
 
 def weights_like(weights: list[np.ndarray]) -> list[np.ndarray]:
@@ -254,11 +258,12 @@ def record() -> None:
     import keras
 
     answers: dict[str, Any] = {"version": np.array(keras.__version__)}
-    for index, (name, arguments, shape) in enumerate([*LAYERS, ("Embedding", EMBEDDING, WORDS.shape)]):
+    waves = [(name, arguments, wave(shape)) for name, arguments, shape in LAYERS]
+    for index, (name, arguments, x) in enumerate([*waves, *JUMPING]):
         layer = getattr(keras.layers, name)(**arguments)
-        layer.build((None, *shape[1:]))
+        layer.build((None, *x.shape[1:]))
         layer.set_weights(weights_like(layer.get_weights()))
-        answers[f"layer_{index}"] = asked(layer, WORDS if name == "Embedding" else wave(shape))
+        answers[f"layer_{index}"] = asked(layer, x)
         answers[f"layer_{index}_weights"] = described(layer)
     arrays = loss_arrays()
     for index, (name, arguments, target, prediction) in enumerate(LOSSES):

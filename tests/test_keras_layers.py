@@ -13,8 +13,8 @@ import keras_graphs
 import keras_norm
 import keras_recurrent
 from fastdl import gradcheck, layers
-from fastdl.layers import Embedding, Layer
-from keras_cases import EMBEDDING, LAYERS, RECORDED, WORDS, described, flat, wave, weights_like
+from fastdl.layers import Layer
+from keras_cases import JUMPING, LAYERS, RECORDED, described, flat, wave, weights_like
 
 # Layers without an answer of Keras's of their own, and why.
 OTHERWISE = {
@@ -32,9 +32,8 @@ def test_keras_was_asked_about_every_layer() -> None:
     public = {getattr(layers, name) for name in layers.__all__}
     names = {layer.__name__ for layer in public if inspect.isclass(layer)}
     asked = {
-        *(name for name, *_ in (*LAYERS, *keras_norm.LAYERS, *keras_graphs.MERGES)),
+        *(name for name, *_ in (*LAYERS, *JUMPING, *keras_norm.LAYERS, *keras_graphs.MERGES)),
         *(key.partition("-")[0] for key in keras_recurrent.CASES),
-        "Embedding",
     }
     assert asked | set(OTHERWISE) == names
     assert not asked & set(OTHERWISE)
@@ -44,9 +43,8 @@ def case_id(case: Any) -> str:
     return f"{case[0]}-{'-'.join(map(str, case[1].values()))}"
 
 
-def made(index: int) -> Layer:
+def made(name: str, arguments: dict[str, Any], shape: tuple[int, ...]) -> Layer:
     """The layer of a case, with the weights that Keras's had."""
-    name, arguments, shape = LAYERS[index]
     layer = getattr(layers, name)(**arguments)
     layer.build((None, *shape[1:]))
     layer.set_weights(weights_like(layer.get_weights()))
@@ -69,7 +67,7 @@ def assert_answers(layer: Layer, x: np.ndarray, number: int) -> None:
 @pytest.mark.parametrize("index", range(len(LAYERS)), ids=map(case_id, LAYERS))
 class TestAsKeras:
     def test_results_and_gradients(self, index: int) -> None:
-        assert_answers(made(index), wave(LAYERS[index][2]), index)
+        assert_answers(made(*LAYERS[index]), wave(LAYERS[index][2]), index)
 
     def test_channels_first_is_the_same_layer(self, index: int) -> None:
         name, arguments, shape = LAYERS[index]
@@ -88,7 +86,7 @@ class TestAsKeras:
         np.testing.assert_allclose(y, expected, rtol=1e-5, atol=5e-6)
 
     def test_gradients(self, index: int) -> None:
-        assert gradcheck(made(index), wave(LAYERS[index][2]), samples=40)
+        assert gradcheck(made(*LAYERS[index]), wave(LAYERS[index][2]), samples=40)
 
     def test_description_makes_it_again(self, index: int) -> None:
         name, arguments, shape = LAYERS[index]
@@ -98,11 +96,10 @@ class TestAsKeras:
         assert again(wave(shape)).shape == layer(wave(shape)).shape
 
 
-def test_embedding() -> None:
-    layer = Embedding(**EMBEDDING)
-    layer.build((None, *WORDS.shape[1:]))
-    layer.set_weights(weights_like(layer.get_weights()))
-    assert_answers(layer, WORDS, len(LAYERS))
+@pytest.mark.parametrize("index", range(len(JUMPING)), ids=[name for name, *_ in JUMPING])
+def test_layers_that_jump(index: int) -> None:
+    name, arguments, x = JUMPING[index]
+    assert_answers(made(name, arguments, x.shape), x, len(LAYERS) + index)
 
 
 @pytest.mark.parametrize("key", keras_recurrent.CASES)
