@@ -14,6 +14,8 @@
 #include "winograd.h"
 #include "winograd_dw.h"
 
+#include "pixels.h"
+
 #include "conv.h"
 #include "conv_dw.h"
 

@@ -1,13 +1,7 @@
 /* conv.h: convolution forward and with respect to its input, each as tap sums (taps.h): no im2col buffer. */
 
-/* By Winograd's algorithm where that pays and its result is finite; else pack the weights and run the tasks. */
-static int FD(run_tap_sum)(FD(tap_sum) *s, FD(weights) *v, int threads) {
-    const int64_t taps = s->strict ? 0 : FD(winograd_taps)(s);
-    if (taps > 0) {
-        int finite;
-        const int rc = FD(run_winograd)(&finite, s, v, taps, threads);
-        if (rc != FD_OK || finite) return rc;
-    }
+/* Pack the weights and run a task for each band. */
+static int FD(run_bands)(FD(tap_sum) *s, FD(weights) *v, int threads) {
     FD(plan_bands)(s, s->channels);
     const int64_t panels = s->groups * (FD(ceil_div)(s->outputs, MR));
     const int64_t tasks = s->batch * s->groups * s->axis[0].lattice * s->row_bands * s->column_bands;
@@ -28,14 +22,40 @@ static int FD(run_tap_sum)(FD(tap_sum) *s, FD(weights) *v, int threads) {
     return rc;
 }
 
+/* What computes a tap sum, by its shape alone: Winograd's algorithm (winograd.h) or rows of pixels (pixels.h) where
+ * they pay, and bands of the source (taps.h) elsewhere, or where the others find numbers that they cannot serve. */
+static int FD(run_tap_sum)(FD(tap_sum) *s, FD(weights) *v, int threads) {
+    const int64_t taps = s->strict ? 0 : FD(winograd_taps)(s);
+    int rc = FD_OK, done = 0;
+    if (taps > 0) rc = FD(run_winograd)(&done, s, v, taps, threads);
+    if (rc == FD_OK && !done && FD(in_pixels)(s)) rc = FD(run_pixels)(&done, s, v, threads);
+    if (rc == FD_OK && !done) rc = FD(run_bands)(s, v, threads);
+    return rc;
+}
+
+/* A 1x1 convolution has no neighbours: the pixels of an image are one long row, with channels last those of a batch. */
+static fd_conv FD(one_row)(const fd_conv *plan) {
+    fd_conv p = *plan;
+    for (int i = 0; i < 3; i++)
+        if (p.kernel[i] != 1 || p.stride[i] != 1 || p.in[i] != p.out[i]) return p;
+    p.in[2] = p.out[2] = p.in[0] * p.in[1] * p.in[2];
+    if (p.channels_last) {
+        p.in[2] = p.out[2] = p.in[2] * p.batch;
+        p.batch = 1;
+    }
+    p.in[0] = p.in[1] = p.out[0] = p.out[1] = 1;
+    return p;
+}
+
 /* computes  y = act(scale * (x * w) + b), the convolution (cross-correlation) of plan
  * shapes    x (N, C, D, H, W), w (O, C/groups, KD, KH, KW), b and scale (O) or NULL, y (N, O, OD, OH, OW)
  * layout    as written, or channels last: x (N, D, H, W, C), w (KD, KH, KW, C/groups, O), y (N, OD, OH, OW, O)
  * touches   every element; scratch of FD_BAND_BYTES a thread where a row of a band allows, and the packed weights
- * order     see the file's head
+ * order     see the head of the file that serves the shape
  * source    Zhang, Franchetti and Low, "High Performance Zero-Memory Overhead Direct Convolutions", 2018 */
-static int FD(fd_conv_fwd)(void *y, const void *x, const void *w, const void *b, const void *scale, const fd_conv *p,
+static int FD(fd_conv_fwd)(void *y, const void *x, const void *w, const void *b, const void *scale, const fd_conv *plan,
                            int act, double alpha, int threads) {
+    const fd_conv row = FD(one_row)(plan), *p = &row;
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
     FD(tap_sum) s = {.src = x, .out = y, .batch = p->batch, .groups = p->groups, .act = act, .alpha = (T)alpha};
     s.strict = (int)p->strict;
@@ -60,10 +80,11 @@ static int FD(fd_conv_fwd)(void *y, const void *x, const void *w, const void *b,
  * shapes    as fd_conv_fwd, b and scale (C) or NULL
  * layout    as fd_conv_fwd
  * touches   every element of dx once, as fd_conv_fwd
- * order     see the file's head
+ * order     as fd_conv_fwd
  * source    Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, chapter 4 */
-static int FD(fd_conv_dx)(void *dx, const void *dy, const void *w, const void *b, const void *scale, const fd_conv *p,
-                          int act, double alpha, int threads) {
+static int FD(fd_conv_dx)(void *dx, const void *dy, const void *w, const void *b, const void *scale,
+                          const fd_conv *plan, int act, double alpha, int threads) {
+    const fd_conv row = FD(one_row)(plan), *p = &row;
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
     FD(tap_sum) s = {.src = dy, .crops = 1, .batch = p->batch, .groups = p->groups, .act = act, .alpha = (T)alpha};
     s.strict = (int)p->strict;

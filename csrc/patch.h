@@ -29,6 +29,9 @@ static void FD(copy_patch)(T *patch, const FD(image) *image, int64_t lanes, int6
         int64_t count;
         if (image->channel == 1 && stride[2] == lanes) {
             memcpy(patch + low * lanes, from + low * lanes, (size_t)((high - low) * lanes) * sizeof(T));
+        } else if (image->channel == 1 && lanes != VL) {
+            for (int64_t j = low; j < high; j++)
+                memcpy(patch + j * lanes, from + j * stride[2], (size_t)channels * sizeof(T));
         } else if (lanes != VL) {
             for (int64_t c = 0; c < channels; c++)
                 for (int64_t j = low; j < high; j++) patch[j * lanes + c] = from[j * stride[2] + c * image->channel];

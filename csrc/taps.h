@@ -83,8 +83,10 @@ static void FD(plan_bands)(FD(tap_sum) *s, int64_t channels) {
     s->columns = w->lattice;
     while (s->rows > 1 && planes * (s->rows + h->span) * (s->columns + w->span) > budget) s->rows = (s->rows + 1) / 2;
     while (s->columns > VL && planes * (s->rows + h->span) * (s->columns + w->span) > budget)
-        s->columns = FD(whole)(s->columns / 2, VL);
+        s->columns = FD(whole)(s->columns / 2, s->columns > NR ? NR : VL);
     while (s->rows >= 16 && s->batch * s->groups * FD(ceil_div)(h->lattice, s->rows) < 16) s->rows = (s->rows + 1) / 2;
+    while (s->columns >= 8 * NR && s->batch * s->groups * FD(ceil_div)(w->lattice, s->columns) < 16)
+        s->columns = FD(whole)(s->columns / 2, NR);
     s->row_bands = FD(ceil_div)(h->lattice, s->rows);
     s->column_bands = FD(ceil_div)(w->lattice, s->columns);
     s->height = s->rows + h->span;
@@ -333,6 +335,13 @@ typedef struct {
     int finite;
 } FD(weights);
 
+/* Note in v where one of n packed weights is not finite. */
+static void FD(check_weights)(FD(weights) *v, const T *packed, int64_t n) {
+    V check = {0};
+    for (int64_t i = 0; i < n; i += VL) check += vload_upto(packed + i, n - i) * (V){0};
+    if (!(vsum(check) == 0)) __atomic_store_n(&v->finite, 0, __ATOMIC_RELAXED);
+}
+
 static void FD(pack_weights)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     FD(weights) *v = arg;
@@ -358,9 +367,7 @@ static void FD(pack_weights)(void *arg, int64_t task, void *scratch) {
                     }
     for (int64_t k = 0; v->scale != NULL && k < depth; k++)
         for (int64_t i = 0; i < outputs; i++) to[k * MR + i] *= v->scale[group * s->outputs + first + i];
-    V check = {0};
-    for (int64_t k = 0; k < depth * MR; k += VL) check += vload_upto(to + k, depth * MR - k) * (V){0};
-    if (!(vsum(check) == 0)) __atomic_store_n(&v->finite, 0, __ATOMIC_RELAXED);
+    FD(check_weights)(v, to, depth * MR);
 }
 
 /* Memory for the taps of three axes and the offsets of their product; the caller frees *memory. */

@@ -94,6 +94,10 @@ class TestConv(Matrix):
                 case((4, 3, 40, 41), (24, 3, 7, 7), (24,), stride=2, padding=3),
                 case((2, 33, 29, 31), (33, 1, 3, 3), (33,), padding=1, groups=33),
                 case((1, 1, 131, 99), (2, 1, 3, 3), (2,)),
+                case((3, 40, 37, 31), (70, 40, 1, 1), (70,)),
+                case((3, 37, 31, 20), (1, 1, 20, 70), (70,), layout="NHWC"),
+                case((2, 21, 23, 29), (5, 5, 29, 40), (40,), stride=2, padding=2, layout="NHWC"),
+                case((2, 19, 30, 6), (3, 3, 3, 50), dilation=2, groups=2, padding="same", layout="NHWC"),
             ],
             refusals=[
                 (
