@@ -33,17 +33,24 @@ static int FD(run_tap_sum)(FD(tap_sum) *s, FD(weights) *v, int threads) {
     return rc;
 }
 
-/* A 1x1 convolution has no neighbours: the pixels of an image are one long row, with channels last those of a batch. */
+/* Whether each output is of one pixel. */
+static int FD(pointwise)(const fd_conv *p) {
+    int alike = 1;
+    for (int i = 0; i < 3; i++) alike = alike && p->kernel[i] == 1 && p->stride[i] == 1 && p->in[i] == p->out[i];
+    return alike;
+}
+
+/* Such pixels have no neighbours, and are one long row: of an image, with channels last of the whole batch. */
 static fd_conv FD(one_row)(const fd_conv *plan) {
     fd_conv p = *plan;
-    for (int i = 0; i < 3; i++)
-        if (p.kernel[i] != 1 || p.stride[i] != 1 || p.in[i] != p.out[i]) return p;
-    p.in[2] = p.out[2] = p.in[0] * p.in[1] * p.in[2];
+    if (!FD(pointwise)(plan)) return p;
+    p.in[2] *= p.in[1] * p.in[0];
+    p.in[0] = p.in[1] = p.out[0] = p.out[1] = 1;
     if (p.channels_last) {
-        p.in[2] = p.out[2] = p.in[2] * p.batch;
+        p.in[2] *= p.batch;
         p.batch = 1;
     }
-    p.in[0] = p.in[1] = p.out[0] = p.out[1] = 1;
+    p.out[2] = p.in[2];
     return p;
 }
 

@@ -193,6 +193,21 @@ static int FD(conv_dw_winograd)(int *finite, T *dw, const T *dy, const T *x, con
     return rc;
 }
 
+/* A 1x1 convolution's: dw = x^T dy over all pixels, with channels last, else dy x^T with the images as segments of k.
+ */
+static int FD(pointwise_dw)(T *dw, const T *dy, const T *x, const fd_conv *p, int threads) {
+    const int64_t pixels = p->in[0] * p->in[1] * p->in[2], channels = p->in_channels, outputs = p->out_channels;
+    if (p->channels_last)
+        return FD(fd_gemm)(dw, x, dy, NULL, NULL, channels, outputs, p->batch * pixels, 1, 0, FD_LINEAR, 0, threads);
+    FD(gemm_block) g = {.c = dw, .a = dy, .b = x, .n = channels, .act = FD_LINEAR};
+    g.a_rs = g.b_cs = pixels;
+    g.a_cs = g.b_rs = 1;
+    g.segment = pixels;
+    g.a_segment = outputs * pixels;
+    g.b_segment = channels * pixels;
+    return FD(run_gemm)(&g, outputs, channels, p->batch * pixels, threads);
+}
+
 /* computes  dw with respect to w of y = x * w
  * shapes    dy (N, O, OD, OH, OW), x (N, C, D, H, W), dw (O, C/groups, KD, KH, KW)
  * layout    as fd_conv_fwd
@@ -208,6 +223,7 @@ static int FD(fd_conv_dw)(void *dw, const void *dy, const void *x, const fd_conv
     g.channels = p->in_channels / p->groups;
     g.outputs = p->out_channels / p->groups;
     if (p->out_channels * g.channels * taps == 0) return FD_OK;
+    if (p->groups == 1 && FD(pointwise)(p)) return FD(pointwise_dw)(dw, dy, x, p, threads);
     const int last = (int)p->channels_last;
     FD(image_strides)(&g.x_image, &g.x.channel, g.x.stride, p->in_channels, p->in, last);
     FD(image_strides)(&g.dy_image, &g.dy_output, g.dy_stride, p->out_channels, p->out, last);

@@ -3,11 +3,13 @@
  * # Design: as in BLIS, one small kernel with a written contract does all the arithmetic; everything else packs
  * its operands into the panels that the kernel reads in order, and loops.
  *   - A panel: MR rows as they lie; packed as [k][MR] and filled up with zeros where a is transposed or rows are
- * missing.
- *   - B panel: up to NR = NV * VL columns, packed as [k][NR], likewise; as it lies when a has no more than one panel,
- *     since packing would touch each element as often as multiplying does.
+ *     missing.
+ *   - B panel: up to NR = NV * VL columns, packed as [k][width], likewise; as it lies when a has few panels, since
+ *     packing would cost more than the pieces of long rows do.
+ *   - k may consist of segments that lie apart, as a sum over the images of a batch: see gemm_block.
  *   - Each output has one accumulator per block of k, k ascending, and blocks are added in ascending order; the
- *     blocks are a function of k alone, so a row's bits depend neither on the other rows nor on the threads.
+ *     blocks are a function of k alone, so a row's bits depend neither on the other rows nor on the threads. One row
+ *     times a transposed matrix is made of dot products (gemm_dots_task), with bits of its own.
  * Source: Van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality", 2015.
  */
 
@@ -27,7 +29,9 @@
 
 #define KC (1536 / TBYTES) /* steps of k a block: a B panel of KC steps stays in the level-2 cache beside A's */
 #define MC (32 * MR)       /* rows, and */
-#define NC (8 * NR)        /* columns, whose panels are packed at a time: 1 MB together at most */
+#define NC (8 * NR)        /* columns, whose panels are packed at a time: 1 MB together at most; of short sums more */
+#define GEMM_FEW_STEPS 128 /* of k: a task goes along rows of c, which then take longer to write than to compute */
+#define GEMM_AHEAD 16      /* rows of B that are asked for ahead where each is a piece of a longer one */
 
 /* acc[i][j] += a[i * pitch] * b[j][offset ...] for i < mr, j < nv: one step of k. */
 FD_INLINE void FD(multiply_add)(V acc[MR][NV], const T *a, int64_t pitch, const T *const b[NV], int64_t offset, int mr,
@@ -102,10 +106,14 @@ static void FD(gemm_tile)(T *restrict tile, const T *restrict a, int64_t a_row, 
                           int64_t b_row, int64_t k, int rows, int vectors) {
     const T *columns[NV];
     for (int j = 0; j < NV; j++) columns[j] = b + (j < vectors ? j : 0) * VL;
+    const int strided = b_row > NR; /* a row of b is a piece of a longer one: the next is asked for ahead */
     V acc[MR][NV];
-#define KERNEL(mr, nv)                                                                                        \
-    FD(clear)(acc, mr, nv);                                                                                   \
-    for (int64_t p = 0; p < k; p++) FD(multiply_add)(acc, a + p * a_step, a_row, columns, p * b_row, mr, nv); \
+#define KERNEL(mr, nv)                                                                                     \
+    FD(clear)(acc, mr, nv);                                                                                \
+    for (int64_t p = 0; p < k; p++) {                                                                      \
+        for (int j = 0; strided && j < nv; j++) __builtin_prefetch(columns[j] + (p + GEMM_AHEAD) * b_row); \
+        FD(multiply_add)(acc, a + p * a_step, a_row, columns, p * b_row, mr, nv);                          \
+    }                                                                                                      \
     FD(spill)(tile, NR, acc, mr, nv)
     FD_WITH_TILE(KERNEL, rows, vectors);
 #undef KERNEL
@@ -119,9 +127,15 @@ static void FD(gemm_tile)(T *restrict tile, const T *restrict a, int64_t a_row, 
  * source    Van Zee and van de Geijn 2015, section 3 */
 static void FD(pack)(T *restrict panel, const T *restrict src, int64_t rs, int64_t cs, int64_t rows, int64_t k,
                      int64_t width) {
+    if (rs == 1 && rows == MR && width == MR) {
+        for (int64_t p = 0; p < k; p++) memcpy(panel + p * MR, src + p * cs, MR * sizeof(T));
+        return;
+    }
     if (rs == 1) {
         for (int64_t p = 0; p < k; p++, src += cs, panel += width) {
             int64_t r = 0;
+            for (int64_t ahead = 0; ahead < rows; ahead += 64 / TBYTES)
+                __builtin_prefetch(src + GEMM_AHEAD / 2 * cs + ahead);
             for (; r + VL <= rows; r += VL) vstore(panel + r, vload(src + r));
             if (r < rows) vstore_tail(panel + r, vload_tail(src + r, rows - r), rows - r);
             for (r = rows; r < width; r++) panel[r] = 0;
@@ -136,7 +150,13 @@ static void FD(pack)(T *restrict panel, const T *restrict src, int64_t rs, int64
             for (int64_t r = 0; r < VL; r++)
                 square[r] = first + r < rows && r < lanes ? vload(src + (first + r) * rs + p) : (V){0};
             vtranspose(square);
-            for (int64_t q = 0; q < VL; q++) vstore_tail(panel + (p + q) * width + first, square[q], lanes);
+            for (int64_t q = 0; q < VL; q++) {
+                T *to = panel + (p + q) * width + first;
+                if (k * width - (to - panel) >= VL) /* whole: the next step writes over what is too much */
+                    vstore(to, square[q]);
+                else
+                    vstore_tail(to, square[q], lanes);
+            }
         }
         for (; p < k; p++)
             for (int64_t r = first; r < first + lanes; r++)
@@ -160,13 +180,25 @@ typedef struct {
     T *c;
     const T *a, *b, *bias, *scale;
     int64_t n;                                       /* also the row pitch of c */
-    int64_t a_rs, a_cs, b_rs, b_cs;                  /* op(a)[i][p] = a[i * a_rs + p * a_cs], op(b) likewise */
+    int64_t a_rs, a_cs, b_rs, b_cs;                  /* op(a)[i][p] = a[i * a_rs + p * a_cs], op(b) likewise, for p < */
+    int64_t segment, a_segment, b_segment;           /* segment; further segments of k lie as far apart as these say */
     int64_t row, rows, column, columns, step, steps; /* first and count, of c's rows and columns and of k */
-    int64_t row_panels, column_panels, chunk;        /* panels in the block; row panels a task */
+    int64_t row_panels, column_panels, width;        /* panels in the block, columns of one */
+    int64_t row_chunk, column_chunk;                 /* panels in a task */
     int first, last, act, pack_a, pack_b;
     T alpha;
     T *a_panels, *b_panels;
 } FD(gemm_block);
+
+/* The steps of a block, one segment after the other: panel as in FD(pack), src at step 0 of its row. */
+FD_INLINE void FD(pack_steps)(T *panel, const T *src, const FD(gemm_block) *g, int64_t apart, int64_t rs, int64_t cs,
+                              int64_t rows, int64_t width) {
+    for (int64_t done = 0, steps; done < g->steps; done += steps) {
+        const int64_t segment = (g->step + done) / g->segment, at = (g->step + done) % g->segment;
+        steps = FD(least)(g->segment - at, g->steps - done);
+        FD(pack)(panel + done * width, src + segment * apart + at * cs, rs, cs, rows, steps, width);
+    }
+}
 
 static void FD(gemm_pack_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
@@ -174,51 +206,134 @@ static void FD(gemm_pack_task)(void *arg, int64_t task, void *scratch) {
     if (task < g->row_panels) {
         const int64_t row = task * MR, rows = FD(least)(g->rows - row, MR);
         if (!g->pack_a && rows == MR) return;
-        FD(pack)(g->a_panels + row * g->steps, g->a + (g->row + row) * g->a_rs + g->step * g->a_cs, g->a_rs, g->a_cs,
-                 rows, g->steps, MR);
+        FD(pack_steps)(g->a_panels + row * g->steps, g->a + (g->row + row) * g->a_rs, g, g->a_segment, g->a_rs, g->a_cs,
+                       rows, MR);
     } else {
-        const int64_t column = (task - g->row_panels) * NR;
-        const int64_t columns = FD(least)(g->columns - column, NR);
-        if (!g->pack_b && columns == NR) return;
-        FD(pack)(g->b_panels + column * g->steps, g->b + g->step * g->b_rs + (g->column + column) * g->b_cs, g->b_cs,
-                 g->b_rs, columns, g->steps, NR);
+        const int64_t column = (task - g->row_panels) * g->width;
+        const int64_t columns = FD(least)(g->columns - column, g->width);
+        if (!g->pack_b && columns == g->width) return;
+        FD(pack_steps)(g->b_panels + column * g->steps, g->b + (g->column + column) * g->b_cs, g, g->b_segment, g->b_cs,
+                       g->b_rs, columns, g->width);
+    }
+}
+
+/* One panel of rows and one of columns, multiplied and added to c. */
+static void FD(gemm_panels)(const FD(gemm_block) *g, int64_t row, int64_t column) {
+    const int64_t rows = FD(least)(g->rows - row, MR), columns = FD(least)(g->columns - column, g->width);
+    const int a_lies = !g->pack_a && rows == MR, b_lies = !g->pack_b && columns == g->width;
+    const int64_t segment = g->step / g->segment, step = g->step % g->segment;
+    const T *a =
+        a_lies ? g->a + segment * g->a_segment + (g->row + row) * g->a_rs + step : g->a_panels + row * g->steps;
+    const T *b =
+        b_lies ? g->b + segment * g->b_segment + step * g->b_rs + g->column + column : g->b_panels + column * g->steps;
+    T tile[MR * NR] __attribute__((aligned(64)));
+    FD(gemm_tile)(tile, a, a_lies ? g->a_rs : 1, a_lies ? 1 : MR, b, b_lies ? g->b_rs : g->width, g->steps, (int)rows,
+                  (int)FD(ceil_div)(columns, VL));
+    for (int64_t i = 0; i < rows; i++) {
+        T *c = g->c + (g->row + row + i) * g->n + g->column + column;
+        const T *from = tile + i * NR;
+        int64_t j = 0;
+        for (; j + VL <= columns; j += VL) vstore(c + j, g->first ? vload(from + j) : vload(c + j) + vload(from + j));
+        for (; j < columns; j++) c[j] = g->first ? from[j] : c[j] + from[j];
+        if (g->last)
+            FD(finish_row)(c, g->scale == NULL ? NULL : g->scale + g->column + column,
+                           g->bias == NULL ? NULL : g->bias + g->column + column, columns, g->act, g->alpha);
     }
 }
 
 static void FD(gemm_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     const FD(gemm_block) *g = arg;
-    const int64_t chunks = FD(ceil_div)(g->row_panels, g->chunk);
-    const int64_t column = task / chunks * NR, first = task % chunks * g->chunk;
-    const int64_t columns = FD(least)(g->columns - column, NR);
-    const int64_t past = FD(least)(first + g->chunk, g->row_panels);
-    const int b_lies = !g->pack_b && columns == NR;
-    const T *b = b_lies ? g->b + g->step * g->b_rs + g->column + column : g->b_panels + column * g->steps;
-    T tile[MR * NR] __attribute__((aligned(64)));
-    for (int64_t panel = first; panel < past; panel++) {
-        const int64_t rows = FD(least)(g->rows - panel * MR, MR);
-        const int a_lies = !g->pack_a && rows == MR;
-        const T *a = a_lies ? g->a + (g->row + panel * MR) * g->a_rs + g->step : g->a_panels + panel * MR * g->steps;
-        FD(gemm_tile)(tile, a, a_lies ? g->a_rs : 1, a_lies ? 1 : MR, b, b_lies ? g->b_rs : NR, g->steps, (int)rows,
-                      (int)FD(ceil_div)(columns, VL));
-        for (int64_t i = 0; i < rows; i++) {
-            T *c = g->c + (g->row + panel * MR + i) * g->n + g->column + column;
-            const T *row = tile + i * NR;
-            int64_t j = 0;
-            for (; j + VL <= columns; j += VL) vstore(c + j, g->first ? vload(row + j) : vload(c + j) + vload(row + j));
-            for (; j < columns; j++) c[j] = g->first ? row[j] : c[j] + row[j];
-            if (g->last)
-                FD(finish_row)(c, g->scale == NULL ? NULL : g->scale + g->column + column,
-                               g->bias == NULL ? NULL : g->bias + g->column + column, columns, g->act, g->alpha);
-        }
-    }
+    const int64_t chunks = FD(ceil_div)(g->row_panels, g->row_chunk);
+    const int64_t row = task % chunks * g->row_chunk * MR, past_row = FD(least)(row + g->row_chunk * MR, g->rows);
+    const int64_t column = task / chunks * g->column_chunk * g->width;
+    const int64_t past_column = FD(least)(column + g->column_chunk * g->width, g->columns);
+    for (int64_t i = row; i < past_row; i += MR)
+        for (int64_t j = column; j < past_column; j += g->width) FD(gemm_panels)(g, i, j);
 }
 
-/* Few enough row panels a task that 16 tasks exist, where the block is large enough for that. */
-static int64_t FD(gemm_chunk)(int64_t row_panels, int64_t column_panels) {
-    int64_t chunk = row_panels;
-    while (chunk > 1 && FD(ceil_div)(row_panels, chunk) * column_panels < 16) chunk = (chunk + 1) / 2;
-    return chunk;
+/* computes  c[j] = act(sum over p of a[p] * b[j][p] + bias[j]) for the task's NR columns
+ * shapes    a (k), b (n, k), c (n)
+ * layout    as they lie: packing would take longer than the products
+ * touches   exactly those elements
+ * order     one accumulator a lane, p ascending in each, then their sum by the tree of vsum
+ * source    BLIS, docs/KernelsHowTo.md (dotxf) */
+static void FD(gemm_dots_task)(void *arg, int64_t task, void *scratch) {
+    (void)scratch;
+    const FD(gemm_block) *g = arg;
+    const int64_t first = task * NR, past = FD(least)(first + NR, g->n), k = g->segment;
+    for (int64_t j = first; j < past; j += MR) {
+        const int64_t columns = FD(least)(past - j, MR);
+        const T *b[MR];
+        V acc[MR] = {0};
+        for (int64_t i = 0; i < MR; i++) b[i] = g->b + (j + (i < columns ? i : 0)) * k;
+        for (int64_t p = 0; p < k; p += VL) {
+            const V a = vload_upto(g->a + p, k - p);
+#pragma GCC unroll 8
+            for (int i = 0; i < MR; i++) acc[i] = vfma(a, vload_upto(b[i] + p, k - p), acc[i]);
+        }
+        for (int64_t i = 0; i < columns; i++) g->c[j + i] = vsum(acc[i]);
+    }
+    FD(finish_row)(g->c + first, g->scale == NULL ? NULL : g->scale + first, g->bias == NULL ? NULL : g->bias + first,
+                   past - first, g->act, g->alpha);
+}
+
+/* A task has one panel of columns, which stays in the cache; all of them where sums are short, so that rows of c are
+ * written from end to end; and few enough panels of rows that 16 tasks exist, where the block is large enough. */
+static void FD(gemm_chunks)(FD(gemm_block) *g) {
+    g->column_chunk = g->steps <= GEMM_FEW_STEPS && g->column_panels > 2 ? g->column_panels : 1;
+    g->row_chunk = g->row_panels;
+    const int64_t columns = FD(ceil_div)(g->column_panels, g->column_chunk);
+    while (g->row_chunk > 1 && FD(ceil_div)(g->row_panels, g->row_chunk) * columns < 16)
+        g->row_chunk = (g->row_chunk + 1) / 2;
+}
+
+/* The product of g's operands; k is a whole number of segments. */
+static int FD(run_gemm)(FD(gemm_block) *g, int64_t m, int64_t n, int64_t k, int threads) {
+    if (m == 0 || n == 0) return FD_OK;
+    if (k == 0) g->segment = 1;
+    threads = fd_threads_for(m * n / VL * k, threads);
+    if (m == 1 && g->a_cs == 1 && g->b_rs == 1 && g->segment == k)
+        return fd_parallel(FD(gemm_dots_task), g, FD(ceil_div)(n, NR), 0, threads);
+    /* Blocks of k: several segments, or an even part of one. */
+    const int64_t parts = FD(ceil_div)(g->segment, KC);
+    const int64_t kc = parts > 1 ? FD(ceil_div)(g->segment, parts) : FD(least)(KC / g->segment * g->segment, k);
+    g->pack_a = g->a_cs != 1 || kc > g->segment;
+    g->pack_b = g->b_cs != 1 || kc > g->segment || m > 16 * MR;
+    const int64_t more = kc > 0 ? KC / kc : 1;
+    const int64_t mc = FD(least)(FD(whole)(m, MR), MC), nc = FD(least)(FD(whole)(n, NR), NC * more);
+    T *panels = fd_alloc((size_t)((mc + nc) * kc + 1) * sizeof(T));
+    if (panels == NULL) return FD_NOMEM;
+    g->a_panels = panels;
+    g->b_panels = panels + mc * kc;
+
+    int rc = FD_OK;
+    for (g->column = 0; g->column < n && rc == FD_OK; g->column += nc) {
+        g->columns = FD(least)(n - g->column, nc);
+        g->column_panels = FD(ceil_div)(g->columns, NR);
+        g->width = FD(whole)(FD(ceil_div)(g->columns, g->column_panels), VL); /* 64 columns: 32 twice, not 48 and 16 */
+        g->step = 0;
+        do {
+            const int64_t left = parts > 1 ? g->segment - g->step % g->segment : k - g->step;
+            g->steps = FD(least)(left, kc);
+            g->first = g->step == 0;
+            g->last = g->step + g->steps == k;
+            for (g->row = 0; g->row < m && rc == FD_OK; g->row += mc) {
+                g->rows = FD(least)(m - g->row, mc);
+                g->row_panels = FD(ceil_div)(g->rows, MR);
+                FD(gemm_chunks)(g);
+                const int64_t b_panels = g->row > 0 ? 0 : g->column_panels;
+                rc = fd_parallel(FD(gemm_pack_task), g, g->row_panels + b_panels, 0, threads);
+                if (rc != FD_OK) break;
+                const int64_t tasks =
+                    FD(ceil_div)(g->row_panels, g->row_chunk) * FD(ceil_div)(g->column_panels, g->column_chunk);
+                rc = fd_parallel(FD(gemm_task), g, tasks, 0, threads);
+            }
+            g->step += g->steps;
+        } while (g->step < k && rc == FD_OK);
+    }
+    fd_free(panels);
+    return rc;
 }
 
 /* computes  c = act(op(a) op(b) * scale + bias)
@@ -229,43 +344,11 @@ static int64_t FD(gemm_chunk)(int64_t row_panels, int64_t column_panels) {
  * source    Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008 */
 static int FD(fd_gemm)(void *c, const void *a, const void *b, const void *bias, const void *scale, int64_t m, int64_t n,
                        int64_t k, int trans_a, int trans_b, int act, double alpha, int threads) {
-    if (m == 0 || n == 0) return FD_OK;
     FD(gemm_block) g = {.c = c, .a = a, .b = b, .bias = bias, .scale = scale, .n = n, .act = act, .alpha = (T)alpha};
+    g.segment = k;
     g.a_rs = trans_a ? 1 : k;
     g.a_cs = trans_a ? m : 1;
     g.b_rs = trans_b ? 1 : n;
     g.b_cs = trans_b ? k : 1;
-    g.pack_a = trans_a;
-    g.pack_b = trans_b || m > MR;
-    const int64_t blocks = k == 0 ? 1 : FD(ceil_div)(k, KC), kc = FD(ceil_div)(k, blocks);
-    const int64_t mc = m < MC ? FD(whole)(m, MR) : MC, nc = n < NC ? FD(whole)(n, NR) : NC;
-    threads = fd_threads_for(m * n / VL * k, threads);
-    T *panels = fd_alloc((size_t)((mc + nc) * kc + 1) * sizeof(T));
-    if (panels == NULL) return FD_NOMEM;
-    g.a_panels = panels;
-    g.b_panels = panels + mc * kc;
-
-    int rc = FD_OK;
-    for (g.column = 0; g.column < n && rc == FD_OK; g.column += nc) {
-        g.columns = FD(least)(n - g.column, nc);
-        g.column_panels = FD(ceil_div)(g.columns, NR);
-        for (int64_t block = 0; block < blocks && rc == FD_OK; block++) {
-            g.step = block * kc;
-            g.steps = FD(least)(k - g.step, kc);
-            g.first = block == 0;
-            g.last = block == blocks - 1;
-            for (g.row = 0; g.row < m && rc == FD_OK; g.row += mc) {
-                g.rows = FD(least)(m - g.row, mc);
-                g.row_panels = FD(ceil_div)(g.rows, MR);
-                g.chunk = FD(gemm_chunk)(g.row_panels, g.column_panels);
-                const int64_t b_panels = g.row > 0 ? 0 : g.column_panels;
-                rc = fd_parallel(FD(gemm_pack_task), &g, g.row_panels + b_panels, 0, threads);
-                if (rc != FD_OK) break;
-                const int64_t tasks = FD(ceil_div)(g.row_panels, g.chunk) * g.column_panels;
-                rc = fd_parallel(FD(gemm_task), &g, tasks, 0, threads);
-            }
-        }
-    }
-    fd_free(panels);
-    return rc;
+    return FD(run_gemm)(&g, m, n, k, threads);
 }

@@ -50,6 +50,8 @@
 #undef KC
 #undef MC
 #undef NC
+#undef GEMM_FEW_STEPS
+#undef GEMM_AHEAD
 #undef FD_INLINE
 #undef FD_WITH_TWO
 #undef FD_WITH_COLUMNS

@@ -95,6 +95,7 @@ class TestConv(Matrix):
                 case((2, 33, 29, 31), (33, 1, 3, 3), (33,), padding=1, groups=33),
                 case((1, 1, 131, 99), (2, 1, 3, 3), (2,)),
                 case((3, 40, 37, 31), (70, 40, 1, 1), (70,)),
+                case((23, 17, 5, 7), (40, 17, 1, 1), (40,)),
                 case((3, 37, 31, 20), (1, 1, 20, 70), (70,), layout="NHWC"),
                 case((2, 21, 23, 29), (5, 5, 29, 40), (40,), stride=2, padding=2, layout="NHWC"),
                 case((2, 19, 30, 6), (3, 3, 3, 50), dilation=2, groups=2, padding="same", layout="NHWC"),
