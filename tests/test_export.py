@@ -254,6 +254,13 @@ class TestModels:
         flat = Sequential([Input((None, 3)), InstanceNormalization(), Dense(2), Flatten()])
         assert_exported(flat, wave((2, 7, 3)), path)
 
+    @pytest.mark.parametrize("mode", ["sum", None])
+    def test_both_directions_with_their_states(self, mode: Any, path: Path) -> None:
+        x, starts = Input((4, 3)), [Input((2,)) for _ in range(4)]
+        layer = layers.Bidirectional(LSTM(2, return_sequences=True, return_state=True), merge_mode=mode)
+        model = Model([x, *starts], layer(x, initial_state=starts))
+        assert_exported(model, [wave((3, 4, 3)), *(wave((3, 2), start=i) for i in range(4))], path)
+
     def test_layers_of_different_dtypes(self, path: Path) -> None:
         x = Input((4,))
         model = Model(x, Dense(2)(Dense(3, dtype="float64")(x)))

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from .. import nested
 from ..layers.wrappers import Bidirectional, TimeDistributed
-from .graph import Converter, OnnxGraph, Value
+from .graph import Converter, Names, OnnxGraph, Value
 from .recurrent import run
 
 
-def bidirectional(graph: OnnxGraph, layer: Bidirectional, x: Value) -> str:
-    """Both directions, and what merges their outputs."""
-    sides = []
+def bidirectional(graph: OnnxGraph, layer: Bidirectional, given: Any) -> Names:
+    """Both directions, what merges their outputs, and their states."""
+    x, *starts = nested.parts(given)
+    ends, states = [], []
     for side in layer.directions:
+        own = starts[: side.states]
+        del starts[: side.states]
         with graph.scope(side):
-            sequence, last = run(graph, side, graph.cast(x, side.dtype))
-        sides.append(sequence if side.return_sequences else last[0])
+            inputs = [graph.cast(value, side.dtype) for value in (x, *own)]
+            sequence, last = run(graph, side, inputs[0], inputs[1:])
+        ends.append(sequence if side.return_sequences else last[0])
+        states += last
+    merged = ends if layer.merge_mode is None else [_merged(graph, layer, ends)]
+    whole = merged + (states if layer.return_state else [])
+    return whole if len(whole) > 1 else whole[0]
+
+
+def _merged(graph: OnnxGraph, layer: Bidirectional, ends: list[str]) -> str:
     if layer.merge_mode == "concat":
-        return graph.emit("Concat", *sides, axis=-1)
-    y = graph.emit("Mul" if layer.merge_mode == "mul" else "Add", *sides)
+        return graph.emit("Concat", *ends, axis=-1)
+    y = graph.emit("Mul" if layer.merge_mode == "mul" else "Add", *ends)
     return graph.emit("Div", y, graph.constant(2, layer.dtype)) if layer.merge_mode == "ave" else y
 
 
