@@ -107,6 +107,27 @@ class TestRecurrent:
             np.testing.assert_allclose(y[n, order][kept], alone[0, order], rtol=1e-12)
             np.testing.assert_allclose([part[n] for part in last], [part[0] for part in states], rtol=1e-12)
 
+    @pytest.mark.parametrize("kind", [SimpleRNN, LSTM, GRU])
+    @pytest.mark.parametrize("backwards", [False, True])
+    def test_before_the_first_step_that_counts_there_is_the_initial_state(
+        self, kind: Any, backwards: bool
+    ) -> None:
+        layer = kind(3, return_sequences=True, go_backwards=backwards, seed=0)
+        states = [wave((5, 3), start=index) for index in range(layer.states)]
+        y = layer(X, mask=MASK, initial_state=states)
+        taken = MASK[:, ::-1] if backwards else MASK  # the order in which the steps are taken and returned
+        before = taken.cumsum(axis=1) == 0
+        assert before.any()
+        np.testing.assert_array_equal(y[before], states[0][np.nonzero(before)[0]])
+        assert gradcheck(UnderMask(layer), [X, *states], samples=40)
+
+    def test_backwards_the_mask_turns_with_the_steps(self) -> None:
+        first, second = GRU(3, return_sequences=True, go_backwards=True, seed=0), GRU(2, seed=1)
+        model = Sequential([Input((5, 4)), Masking(mask_value=-1.0), first, second])
+        for n, kept in enumerate(MASK[:4]):
+            alone = second(first(SEQUENCES[n : n + 1, kept]))
+            np.testing.assert_allclose(model(SEQUENCES)[n], alone[0], rtol=1e-5, atol=1e-6)
+
     @pytest.mark.parametrize("mode", ["concat", "mul", None])
     @pytest.mark.parametrize("sequences", [False, True])
     def test_both_directions_and_states(self, mode: Any, sequences: bool) -> None:
@@ -179,6 +200,9 @@ class TestLosses:
         assert model.train_on_batch(np.zeros((2, 5), int), np.ones((2, 5, 2)))[0] == 0
         for old, new in zip(before, model.get_weights()):
             np.testing.assert_array_equal(old, new)
+        ids = np.array([[0] * 5, [1] * 5])
+        told = model.evaluate(ids, np.ones((2, 5, 2)), batch_size=1, verbose=0)
+        assert told[1] == pytest.approx(np.abs(model(ids)[1] - 1).mean(), rel=1e-6)
 
     def test_targets_have_the_steps(self) -> None:
         model = Sequential([Input((5,)), Embedding(7, 4, mask_zero=True), Dense(2, name="end")])
