@@ -55,7 +55,8 @@ class Layer(Maskable, Configurable, ABC):
     a model of.
 
     A new layer is a class with `build`, which makes the parameters once the shape of the input is known,
-    and `vjp`, which returns the output and a function from the output's gradient to the input's.
+    and `vjp`, which returns the output and a function from the output's gradient to the input's. If `vjp` has
+    an argument `mask`, a model gives it that of the input; see `masks`.
 
     Parameters
     ----------
