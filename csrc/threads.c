@@ -6,8 +6,11 @@
  * (b) The pool belongs to one loop at a time. Whoever finds it taken, because the loop is nested or another thread
  *     was faster, runs all its tasks itself; by the contract of fastdl.h the bits are the same.
  * (c) All scratch memory is found before the first task runs, so a task cannot fail.
- * (d) An idle worker spins for a moment, since the next loop of a layer is near, and then sleeps.
- * (e) Nothing exists before the first loop that needs it: an import starts no thread.
+ * (d) Each thread has a range of tasks of its own, near each other in memory. The caller then takes what is left of the
+ *     others' ranges, and calls off a worker that has not begun: on a busy machine nobody waits for a thread that the
+ *     system has not woken yet.
+ * (e) An idle worker spins for a moment, since the next loop of a layer is near, and then sleeps.
+ * (f) Nothing exists before the first loop that needs it: an import starts no thread.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* sched_getaffinity */
@@ -109,9 +112,13 @@ typedef struct {
 typedef struct {
     _Alignas(2 * CACHE_LINE) pthread_mutex_t lock; /* two lines: they are fetched in pairs */
     pthread_cond_t wake;
-    atomic_int posted; /* the pool's loop has a share for this worker */
+    atomic_int state;  /* IDLE; CALLED, for the pool's loop; AT_WORK */
+    atomic_llong next; /* the first task of its range that nobody has taken, */
+    int64_t end;       /* and the range's end */
     arena scratch;
 } worker;
+
+enum { IDLE, CALLED, AT_WORK };
 
 static worker workers[MAX_THREADS - 1]; /* worker i is thread i + 1 of a loop; thread 0 is the caller */
 
@@ -122,7 +129,7 @@ static struct {
     uint64_t spin_ns;
     pthread_mutex_t lock;
     pthread_cond_t done;
-    atomic_int pending; /* workers that have not finished their share */
+    atomic_int pending; /* workers that are called or at work */
     atomic_int cancel;
 } pool = {.taken = ATOMIC_FLAG_INIT};
 
@@ -164,28 +171,36 @@ int fd_stopped(void) {
 
 static int64_t share_start(const loop *l, int thread) { return thread * l->tasks / l->threads; }
 
+/* Take tasks of a worker's range, one by one, until there is none or the loop is to end. */
+static void take_tasks(const loop *l, worker *w, void *scratch) {
+    while (!fd_stopped()) {
+        int64_t task = atomic_fetch_add(&w->next, 1);
+        if (task >= w->end) return;
+        l->fn(l->arg, task, scratch);
+    }
+}
+
+/* Move a worker from one state to another, if it is in the first. */
+static int move_on(worker *w, int from, int to) { return atomic_compare_exchange_strong(&w->state, &from, to); }
+
 static void *work(void *p) {
     worker *w = p;
-    int thread = (int)(w - workers) + 1;
     is_worker = 1;
     for (;;) {
         pthread_mutex_lock(&w->lock);
-        while (!atomic_load(&w->posted)) pthread_cond_wait(&w->wake, &w->lock);
-        atomic_store(&w->posted, 0);
+        while (!move_on(w, CALLED, AT_WORK)) pthread_cond_wait(&w->wake, &w->lock);
         pthread_mutex_unlock(&w->lock);
 
-        const loop *l = &pool.loop;
         uint64_t spin_ns = pool.spin_ns;
-        int64_t end = share_start(l, thread + 1);
-        for (int64_t task = share_start(l, thread); task < end && !atomic_load(&pool.cancel); task++)
-            l->fn(l->arg, task, w->scratch.memory);
+        take_tasks(&pool.loop, w, w->scratch.memory);
 
+        atomic_store(&w->state, IDLE);
         if (atomic_fetch_sub(&pool.pending, 1) == 1) {
             pthread_mutex_lock(&pool.lock);
             pthread_cond_signal(&pool.done);
             pthread_mutex_unlock(&pool.lock);
         }
-        spin_until(&w->posted, 1, spin_ns);
+        spin_until(&w->state, CALLED, spin_ns);
     }
     return NULL;
 }
@@ -226,7 +241,7 @@ static int start_thread(worker *w) {
 static int start_worker(worker *w) {
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->wake, NULL);
-    atomic_store(&w->posted, 0);
+    atomic_store(&w->state, IDLE);
     return start_thread(w);
 }
 
@@ -237,9 +252,13 @@ static int lead(const loop *l, void *scratch) {
     return leads_to;
 }
 
-/* Wait until every worker has finished, or has seen that it need not. */
-static int await_workers(int code) {
+/* Do what the workers have not begun, then wait until every one has finished, or has seen that it need not. */
+static int await_workers(const loop *l, void *scratch) {
+    for (int i = 0; i < l->threads - 1; i++) take_tasks(l, &workers[i], scratch);
+    int code = leads_to;
     if (code != FD_OK) atomic_store(&pool.cancel, 1);
+    for (int i = 0; i < l->threads - 1; i++)
+        if (move_on(&workers[i], CALLED, IDLE)) atomic_fetch_sub(&pool.pending, 1);
     spin_until(&pool.pending, 0, pool.spin_ns);
     pthread_mutex_lock(&pool.lock);
     while (atomic_load(&pool.pending) > 0) {
@@ -270,11 +289,14 @@ static int run_on_pool(loop l, void *scratch, size_t bytes) {
     atomic_store(&pool.pending, l.threads - 1);
     for (int i = 0; i < l.threads - 1; i++) {
         pthread_mutex_lock(&workers[i].lock);
-        atomic_store(&workers[i].posted, 1);
+        atomic_store(&workers[i].next, share_start(&l, i + 1));
+        workers[i].end = share_start(&l, i + 2);
+        atomic_store(&workers[i].state, CALLED);
         pthread_cond_signal(&workers[i].wake);
         pthread_mutex_unlock(&workers[i].lock);
     }
-    return await_workers(lead(&l, scratch));
+    lead(&l, scratch);
+    return await_workers(&l, scratch);
 }
 
 static int most_threads(int threads);
@@ -303,7 +325,10 @@ int fd_parallel(fd_task fn, void *arg, int64_t tasks, size_t scratch, int thread
 /* Only the thread that forked lives on in the child. A worker's arena may have been caught half changed: let it go. */
 static void forget_workers(void) {
     forks++;
-    for (int i = 0; i < pool.started; i++) workers[i].scratch = (arena){0};
+    for (int i = 0; i < pool.started; i++) {
+        workers[i].scratch = (arena){0};
+        atomic_store(&workers[i].state, IDLE);
+    }
     pool.started = 0;
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.done, NULL);
