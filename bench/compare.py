@@ -1,11 +1,12 @@
-"""fastdl against PyTorch: the same arrays, one process, one call of each in turn.
+"""fastdl against other libraries: the same arrays, one process, one call of each in turn.
 
-    python bench/compare.py                        the seven cases that fastdl makes a promise about
-    python bench/compare.py --cases "pool|relu"    every row of cases.py whose name matches
+    python bench/compare.py                               every case, one thread, PyTorch eager
+    python bench/compare.py --peers all --threads 1 2     every installed library, one thread and two
+    python bench/compare.py --cases "pool|relu"           the cases whose name matches
+    python bench/compare.py --from results.json --html page.html   draw again what was measured
 
-A ratio is PyTorch's time over fastdl's: above 1, fastdl is the faster. Since the two alternate, whatever else
-the machine does falls on both, and the median of the paired ratios stands still where single times do not.
-Results are compared before anything is timed, and a difference beyond rounding ends the run.
+A ratio is another library's time over fastdl's: above 1, fastdl is the faster. Results are compared before
+anything is timed; whoever is wrong is named and not timed, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -13,169 +14,162 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import re
-import statistics
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from time import perf_counter
+import traceback
+from collections.abc import Iterator, Sequence
+from datetime import date
+from types import ModuleType
+from typing import Any
 
-import fastdl
-from cases import CASES, PROMISED, Case
-from fastdl import backends
-from implementations import Call, calls, check
-
-SHORTEST_SAMPLE = 2e-3  # seconds: what a clock and an interrupt add to one sample stays below a percent
-FEWEST_PAIRS = 9
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one line of the table says."""
-
-    case: str
-    direction: str
-    fastdl_ms: float
-    torch_ms: float
-    ratio: float
-    ratio_low: float  # the quartiles of the paired ratios
-    ratio_high: float
-    pairs: int
-    rate: float
-    unit: str
-
-    def line(self) -> str:
-        times = f"{self.fastdl_ms:9.3f} {self.torch_ms:9.3f}"
-        spread = f"{self.ratio:6.2f}  {self.ratio_low:5.2f} - {self.ratio_high:5.2f}"
-        return f"{self.case:<46} {self.direction:<8} {times}  {spread}  {self.rate:8.1f} {self.unit}"
-
-
-HEADER = (
-    f"{'case':<46} {'':<8} {'fastdl':>9} {'torch':>9}  {'ratio':>6}  {'quartiles':>13}  {'fastdl does':>11}"
-)
-
-
-def sample(call: Call, repeats: int) -> float:
-    """Seconds that one call takes, as the mean of `repeats` in a row."""
-    start = perf_counter()
-    for _ in range(repeats):
-        call()
-    return (perf_counter() - start) / repeats
-
-
-def paired_times(ours: Call, theirs: Call, seconds: float) -> list[tuple[float, float]]:
-    """Time the two in turn for about `seconds`, after a warm-up, in samples long enough to be timed."""
-    sample(ours, 2)
-    sample(theirs, 2)
-    repeats = [max(1, round(SHORTEST_SAMPLE / sample(call, 3))) for call in (ours, theirs)]
-    pairs: list[tuple[float, float]] = []
-    stop = perf_counter() + seconds
-    while perf_counter() < stop or len(pairs) < FEWEST_PAIRS:
-        pairs.append((sample(ours, repeats[0]), sample(theirs, repeats[1])))
-    return pairs
-
-
-def measure(case: Case, train: bool, seconds: float) -> Result:
-    """Compare the results of one case, then time it."""
-    ours, theirs = calls("fastdl", case)[train], calls("torch", case)[train]
-    exact = calls("torch", case, "float64")[train]()
-    check(ours(), exact, f"fastdl, {case.name}")
-    check(theirs(), exact, f"torch, {case.name}")
-
-    pairs = paired_times(ours, theirs, seconds)
-    low, ratio, high = statistics.quantiles([b / a for a, b in pairs], n=4)
-    mine = statistics.median(a for a, _ in pairs)
-    amount, unit = case.work(ours()[0], train)
-    return Result(
-        case=case.name,
-        direction="training" if train else "forward",
-        fastdl_ms=mine * 1e3,
-        torch_ms=statistics.median(b for _, b in pairs) * 1e3,
-        ratio=ratio,
-        ratio_low=low,
-        ratio_high=high,
-        pairs=len(pairs),
-        rate=amount / mine / 1e9,
-        unit=unit,
-    )
-
-
-def machine(threads: int) -> dict[str, object]:
-    """What the numbers were measured on."""
-    import torch
-
-    return {
-        "fastdl": fastdl.__version__,
-        "torch": torch.__version__,
-        "engine": backends.select("auto").engines["conv_fwd"],
-        "threads": threads,
-        "processor": processor(),
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-    }
-
-
-def processor() -> str:
-    """The processor's name where the system tells it, else its architecture."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+import limits
+import peers
+import report
+from case import Case
+from cases import CASES
+from checking import check
+from machine import busy, describe
+from peers import fastdl_
+from timing import interleave
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Time fastdl against PyTorch, interleaved in one process.")
+    options = parse(arguments)
+    if options.source:
+        with open(options.source, encoding="utf-8") as stream:
+            run = json.load(stream)
+    else:
+        rows = [case for case in CASES if re.search(options.cases, case.name)]
+        if not rows:
+            names = "\n  ".join(case.name for case in CASES)
+            print(f"compare: no case matches {options.cases!r}; there are:\n  {names}", file=sys.stderr)
+            return 2
+        others = installed(options.peers)
+        if others is None:
+            return 2
+        run = measure_all(rows, others, options.threads, options.seconds, options.json)
+    report.summarise(run)
+    if options.svg or options.html:
+        import picture
+
+        picture.write(run, options.svg, options.html)
+    return 1 if run["failures"] else 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Time fastdl against other libraries, interleaved in one process."
+    )
     parser.add_argument(
-        "--cases", metavar="REGEX", help="rows of cases.py whose name matches; default: the seven promised"
+        "--peers",
+        default="torch",
+        help=f"any of {','.join(peers.PEERS)}, with commas; or all that are installed (default torch)",
     )
-    parser.add_argument("--threads", type=int, default=1, help="threads for both (default 1)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="time spent on each line (default 2)")
-    parser.add_argument("--json", metavar="FILE", help="write the results here as well")
-    options = parser.parse_args(arguments)
-
-    try:
-        import torch
-    except ImportError:
-        print(
-            "compare: this compares with PyTorch, which is not installed: pip install torch", file=sys.stderr
-        )
-        return 1
-
-    rows = (
-        PROMISED if options.cases is None else [case for case in CASES if re.search(options.cases, case.name)]
+    parser.add_argument(
+        "--threads", type=int, nargs="+", default=[1], help="threads for all, one number or more (default 1)"
     )
-    if not rows:
-        print(
-            f"compare: no case matches {options.cases!r}; there are:",
-            *(c.name for c in CASES),
-            sep="\n  ",
-            file=sys.stderr,
-        )
-        return 2
+    parser.add_argument("--cases", metavar="REGEX", default="", help="only cases whose name matches")
+    parser.add_argument(
+        "--seconds", type=float, default=0.5, help="time spent on each library and line (default 0.5)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the results here, line by line as they come")
+    parser.add_argument("--html", metavar="FILE", help="write a page with the picture and the table")
+    parser.add_argument("--svg", metavar="FILE", help="write the picture")
+    parser.add_argument(
+        "--from", dest="source", metavar="FILE", help="measure nothing: take the results of an earlier --json"
+    )
+    return parser.parse_args(arguments)
 
-    torch.set_num_threads(options.threads)
-    fastdl.set_num_threads(options.threads)
-    about = machine(options.threads)
-    print(", ".join(f"{key} {value}" for key, value in about.items()))
-    if about["load"] is not None and float(str(about["load"])) > 0.5:
-        print("The machine is busy: times will be long, and ratios less certain than their quartiles say.")
 
-    print(HEADER)
-    results = []
-    for case in rows:
-        for train in (False, True):
-            try:
-                results.append(measure(case, train, options.seconds))
-            except AssertionError as difference:
-                print(f"compare: {difference}", file=sys.stderr)
-                return 1
-            print(results[-1].line(), flush=True)
+def installed(names: str) -> dict[str, ModuleType] | None:
+    """Return the modules of the peers that were asked for; None, after saying so, if one is missing."""
+    found = {}
+    for name in peers.PEERS if names == "all" else names.split(","):
+        if name not in peers.PEERS:
+            print(f"compare: no peer {name!r}; there are {', '.join(peers.PEERS)}, all", file=sys.stderr)
+            return None
+        try:
+            found[name] = peers.load(name)
+        except ImportError as error:
+            if names != "all":
+                print(f"compare: {name} is not installed: {error}", file=sys.stderr)
+                return None
+    return found
 
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as stream:
-            json.dump({"machine": about, "results": [asdict(result) for result in results]}, stream, indent=1)
-    return 0
+
+def measure_all(
+    rows: Sequence[Case],
+    others: dict[str, ModuleType],
+    threads: Sequence[int],
+    seconds: float,
+    file: str | None,
+) -> dict[str, Any]:
+    """Measure line by line: print each, and write all there are to `file`, so that nothing is lost."""
+    run: dict[str, Any] = {
+        "date": date.today().isoformat(),
+        "machine": describe({name: module.version() for name, module in others.items()}),
+        "limits": {str(n): limits.describe(n) for n in threads},
+        "lines": [],
+        "failures": [],
+    }
+    report.heading(run)
+    if reason := busy():
+        print(f"The machine is busy ({reason}): ratios are less certain than their quartiles say.")
+    lines = [(case, direction, n) for case in rows for direction in case.directions for n in threads]
+    for number, (case, direction, n) in enumerate(lines, start=1):
+        try:
+            line = measure(case, direction, n, others, seconds, run["failures"])
+        except Exception as error:  # one case must not end a run of hours
+            traceback.print_exc()
+            run["failures"].append(f"{case.name}, {direction}: {type(error).__name__}: {error}")
+            continue
+        run["lines"].append(line)
+        report.show(line, f"{number:>3}/{len(lines)}")
+        if file:
+            write(run, file)
+    if file:
+        write(run, file)
+    return run
+
+
+def measure(
+    case: Case,
+    direction: str,
+    threads: int,
+    others: dict[str, ModuleType],
+    seconds: float,
+    failures: list[str],
+) -> dict[str, Any]:
+    """Compare the results of one case, then time all that were right."""
+    calls = {}
+    for name, call in prepared(case, direction, threads, others):
+        try:
+            check(call.results(), case, direction, name)
+        except AssertionError as error:
+            failures.append(f"{case.name}, {direction}: {error}")
+            continue
+        calls[name] = call.run
+    if "fastdl" not in calls:
+        raise AssertionError(failures.pop())
+    times = interleave(calls, seconds)
+    return report.line(case, direction, threads, times)
+
+
+def prepared(
+    case: Case, direction: str, threads: int, others: dict[str, ModuleType]
+) -> Iterator[tuple[str, peers.Call]]:
+    yield "fastdl", fastdl_.prepare(case, direction, threads)
+    for name, module in others.items():
+        call = module.prepare(case, direction, threads)
+        if call is not None:
+            yield name, call
+
+
+def write(run: dict[str, Any], file: str) -> None:
+    """Replace `file` at once, so that it is whole whenever it is read."""
+    with open(f"{file}.part", "w", encoding="utf-8") as stream:
+        json.dump(run, stream, indent=1)
+    os.replace(f"{file}.part", file)
 
 
 if __name__ == "__main__":
