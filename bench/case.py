@@ -57,6 +57,11 @@ class Case:
     def layout(self) -> str:
         return str(self.options.get("layout", "NCHW"))
 
+    @property
+    def kinked(self) -> bool:
+        """Whether a gradient jumps where a rounded number changes its sign."""
+        return "activation" in self.options
+
     def arrays(self) -> tuple[np.ndarray, ...]:
         """The inputs, the same in every process."""
         rng = np.random.default_rng(0)
@@ -68,6 +73,11 @@ class Case:
         if self.classes:
             drawn.append(rng.integers(0, self.classes, self.shapes[0][0]))
         return tuple(drawn)
+
+    @property
+    def smallest(self) -> Case:
+        """What a smoke test runs: the row itself, since small ones of each operation are in the table."""
+        return self
 
     def work(self, direction: str) -> Work:
         """The work of one call. On the way back dy comes in and a gradient of each input goes out."""

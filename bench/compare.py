@@ -29,8 +29,11 @@ from case import Case
 from cases import CASES
 from checking import check
 from machine import busy, describe
+from model_cases import MODELS, ModelCase
 from peers import fastdl_
 from timing import interleave
+
+ALL = (*CASES, *MODELS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,9 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with open(options.source, encoding="utf-8") as stream:
             run = json.load(stream)
     else:
-        rows = [case for case in CASES if re.search(options.cases, case.name)]
+        rows = [case for case in ALL if re.search(options.cases, case.name)]
         if not rows:
-            names = "\n  ".join(case.name for case in CASES)
+            names = "\n  ".join(case.name for case in ALL)
             print(f"compare: no case matches {options.cases!r}; there are:\n  {names}", file=sys.stderr)
             return 2
         others = installed(options.peers)
@@ -98,7 +101,7 @@ def installed(names: str) -> dict[str, ModuleType] | None:
 
 
 def measure_all(
-    rows: Sequence[Case],
+    rows: Sequence[Case | ModelCase],
     others: dict[str, ModuleType],
     threads: Sequence[int],
     seconds: float,
@@ -133,7 +136,7 @@ def measure_all(
 
 
 def measure(
-    case: Case,
+    case: Case | ModelCase,
     direction: str,
     threads: int,
     others: dict[str, ModuleType],
@@ -156,7 +159,7 @@ def measure(
 
 
 def prepared(
-    case: Case, direction: str, threads: int, others: dict[str, ModuleType]
+    case: Case | ModelCase, direction: str, threads: int, others: dict[str, ModuleType]
 ) -> Iterator[tuple[str, peers.Call]]:
     yield "fastdl", fastdl_.prepare(case, direction, threads)
     for name, module in others.items():

@@ -19,6 +19,7 @@ from cases import CASES
 from checking import check
 from fastdl import backends
 from fastdl.config import BACKENDS
+from model_cases import MODELS
 from peers import fastdl_
 
 ENGINES = [name for name in BACKENDS if name != "auto"]
@@ -35,6 +36,8 @@ def family_benchmark(family: str) -> Callable[..., None]:
     def benchmark_of_family(
         benchmark: Any, threads: int, case: Case, direction: str, implementation: str
     ) -> None:
+        if benchmark.disabled:
+            case = case.smallest
         engine = implementation if implementation in ENGINES else "auto"
         if engine == "native" and backends.native_error:
             pytest.skip(f"native: {backends.native_error}")
@@ -57,7 +60,7 @@ def family_benchmark(family: str) -> Callable[..., None]:
 
 def rows(family: str) -> Iterator[Any]:
     """The parameters of the benchmark, with readable ids."""
-    for case in CASES:
+    for case in (*CASES, *MODELS):
         if case.family != family:
             continue
         work = case.work(case.directions[0])

@@ -9,6 +9,7 @@ from typing import Any
 
 import limits
 from case import Case
+from model_cases import ModelCase
 from timing import ratio
 
 UNSTEADY = 0.1  # of a ratio: quartiles further apart than this are marked
@@ -17,7 +18,7 @@ Line = dict[str, Any]
 Run = dict[str, Any]
 
 
-def line(case: Case, direction: str, threads: int, times: Mapping[str, list[float]]) -> Line:
+def line(case: Case | ModelCase, direction: str, threads: int, times: Mapping[str, list[float]]) -> Line:
     """Return what is kept of one measurement, as it stands in the file."""
     ours = times["fastdl"]
     seconds = statistics.median(ours)

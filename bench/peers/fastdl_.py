@@ -10,8 +10,9 @@ import fastdl
 import fastdl.functional as F
 from case import FORWARD, STEP, Case
 from fastdl import optimizers
+from model_cases import ModelCase
 
-from . import Call, Results, gradient, steady_gradient
+from . import Call, Results, fastdl_models, gradient, steady_gradient
 
 LEARNING_RATE = 1e-3
 
@@ -20,10 +21,12 @@ def version() -> str:
     return fastdl.__version__
 
 
-def prepare(case: Case, direction: str, threads: int, arrays: Results | None = None) -> Call:
+def prepare(case: Case | ModelCase, direction: str, threads: int, arrays: Results | None = None) -> Call:
     """Prepare the case with its own arrays or with others, such as the same numbers in float64."""
     fastdl.set_num_threads(threads)
     arrays = case.arrays() if arrays is None else arrays
+    if isinstance(case, ModelCase):
+        return fastdl_models.prepare(case, direction, arrays)
     if direction == STEP:
         return _step(case, arrays)
     options = dict(case.options)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from case import FORWARD, STEP, Case
+from model_cases import ModelCase
 from textbook import optimizer
 
 from . import Call, Results, gradient, steady_gradient
@@ -19,10 +20,12 @@ def version() -> str:
     return np.__version__
 
 
-def prepare(case: Case, direction: str, threads: int) -> Call | None:
+def prepare(case: Case | ModelCase, direction: str, threads: int) -> Call | None:
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(threads, user_api="blas")
+    if isinstance(case, ModelCase):
+        return None
     arrays = case.arrays()
     if direction == STEP:
         return _step(case, arrays)

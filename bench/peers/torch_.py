@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from case import FORWARD, STEP, Case
+from model_cases import ModelCase
 
 from . import Call, Results, gradient, steady_gradient, torch_recurrent
 from .fastdl_ import LEARNING_RATE
@@ -26,11 +27,15 @@ def version() -> str:
     return str(torch.__version__)
 
 
-def prepare(case: Case, direction: str, threads: int, channels_last: bool = False) -> Call | None:
+def prepare(case: Case | ModelCase, direction: str, threads: int, channels_last: bool = False) -> Call | None:
     """Prepare the case; `channels_last` stores the images of an NCHW case with the channels last."""
     import torch
 
     torch.set_num_threads(threads)
+    if isinstance(case, ModelCase):
+        from . import torch_training
+
+        return torch_training.prepare(case, direction, tuned=channels_last)
     arrays = case.arrays()
     if direction == STEP:
         return _step(case, arrays, fused=channels_last)
@@ -148,11 +153,13 @@ def _step(case: Case, arrays: Results, fused: bool) -> Call | None:
     return Call(optimizer.step, lambda _: tuple(parameter.numpy() for parameter in params))
 
 
-def make_optimizer(name: str, params: Any, fused: bool = False, learning_rate: float = LEARNING_RATE) -> Any:
+def make_optimizer(
+    name: str, params: Any, fused: bool = False, learning_rate: float = LEARNING_RATE, **options: Any
+) -> Any:
     """Return PyTorch's optimizer with Keras's defaults, or None if it cannot be fused."""
     import torch
 
-    options = {
+    options |= {
         "SGD": {},
         "Momentum": {"momentum": 0.9},
         "Adagrad": {"initial_accumulator_value": 0.1, "eps": 1e-7},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from case import STEP, Case
+from model_cases import ModelCase
 
 from . import Call, torch_
 from .torch_ import version as version
@@ -10,9 +11,10 @@ from .torch_ import version as version
 FAMILIES = ("conv", "pool", "norm")
 
 
-def prepare(case: Case, direction: str, threads: int) -> Call | None:
+def prepare(case: Case | ModelCase, direction: str, threads: int) -> Call | None:
     """Prepare the case, or return None where this would be what `torch_` does."""
-    image = case.family in FAMILIES and len(case.shapes[0]) == 4
-    if direction != STEP and (not image or torch_.has_channels_last(case)):
-        return None
+    if direction != STEP and not isinstance(case, ModelCase):
+        image = case.family in FAMILIES and len(case.shapes[0]) == 4
+        if not image or torch_.has_channels_last(case):
+            return None
     return torch_.prepare(case, direction, threads, channels_last=True)
