@@ -2,7 +2,7 @@
 
 PYTHON ?= python
 
-.PHONY: build test lint bench ratios ci clean
+.PHONY: build test lint bench ratios results ci clean
 
 build:          ## compile the extension in place and install the package with its test tools
 	$(PYTHON) -m pip install -e ".[test]"
@@ -21,6 +21,10 @@ bench:          ## every implementation of every operation, with pytest-benchmar
 
 ratios:         ## fastdl against PyTorch, interleaved in one process
 	$(PYTHON) bench/compare.py
+
+results:        ## against every library that is installed, one thread and two: what docs/benchmarks.md shows
+	$(PYTHON) bench/compare.py --peers all --threads 1 2 \
+		--json bench/results.json --svg docs/benchmarks.svg --html benchmarks.html
 
 ci:             ## what a change must pass: fresh environments, every instruction set, no extension
 	bash .ci/run

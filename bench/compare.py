@@ -17,14 +17,16 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from types import ModuleType
 from typing import Any
 
+import fastdl
 import limits
 import peers
 import report
+import summary
 from case import Case
 from cases import CASES
 from checking import check
@@ -118,13 +120,12 @@ def measure_all(
     report.heading(run)
     if reason := busy():
         print(f"The machine is busy ({reason}): ratios are less certain than their quartiles say.")
-    lines = [(case, direction, n) for case in rows for direction in case.directions for n in threads]
+    lines = [(case, direction, n) for n in threads for case in rows for direction in case.directions]
     for number, (case, direction, n) in enumerate(lines, start=1):
         try:
             line = measure(case, direction, n, others, seconds, run["failures"])
         except Exception as error:  # one case must not end a run of hours
-            traceback.print_exc()
-            run["failures"].append(f"{case.name}, {direction}: {type(error).__name__}: {error}")
+            failed(run["failures"], case, direction, "fastdl", error)
             continue
         run["lines"].append(line)
         report.show(line, f"{number:>3}/{len(lines)}")
@@ -143,29 +144,40 @@ def measure(
     seconds: float,
     failures: list[str],
 ) -> dict[str, Any]:
-    """Compare the results of one case, then time all that were right."""
-    calls = {}
-    for name, call in prepared(case, direction, threads, others):
-        try:
-            check(call.results(), case, direction, name)
-        except AssertionError as error:
-            failures.append(f"{case.name}, {direction}: {error}")
-            continue
-        calls[name] = call.run
-    if "fastdl" not in calls:
-        raise AssertionError(failures.pop())
-    times = interleave(calls, seconds)
-    return report.line(case, direction, threads, times)
+    """Compare the results of one case, then time all that were right.
 
-
-def prepared(
-    case: Case | ModelCase, direction: str, threads: int, others: dict[str, ModuleType]
-) -> Iterator[tuple[str, peers.Call]]:
-    yield "fastdl", fastdl_.prepare(case, direction, threads)
+    What another library cannot do, or does otherwise, is noted in `failures`.
+    """
+    ours = fastdl_.prepare(case, direction, threads)
+    check(ours.results(), case, direction, "fastdl")
+    calls = {"fastdl": ours.run}
+    if threads > 1:
+        calls[summary.ONE_THREAD] = with_one_thread(ours.run)
     for name, module in others.items():
-        call = module.prepare(case, direction, threads)
-        if call is not None:
-            yield name, call
+        try:
+            call = module.prepare(case, direction, threads)
+            if call is not None:
+                check(call.results(), case, direction, name)
+                calls[name] = call.run
+        except Exception as error:  # another library's trouble is no reason not to time the rest
+            failed(failures, case, direction, name, error)
+    return summary.line(case, direction, threads, interleave(calls, seconds))
+
+
+def with_one_thread(run: Callable[[], Any]) -> Callable[[], Any]:
+    def run_with_one_thread() -> Any:
+        with fastdl.use(threads=1):
+            return run()
+
+    return run_with_one_thread
+
+
+def failed(failures: list[str], case: Case | ModelCase, direction: str, who: str, error: Exception) -> None:
+    """Say at once what went wrong, and note it for the end; where, for what is no difference of results."""
+    if not isinstance(error, AssertionError):
+        traceback.print_exception(error)
+    failures.append(f"{case.name}, {direction}, {who}: {type(error).__name__}: {error}")
+    print(failures[-1], file=sys.stderr, flush=True)
 
 
 def write(run: dict[str, Any], file: str) -> None:

@@ -22,6 +22,11 @@ Results = tuple[np.ndarray, ...]
 PEERS = {
     "torch": "torch_",
     "torch-channels-last": "torch_channels_last",
+    "onnxruntime": "onnxruntime_",
+    "openvino": "openvino_",
+    "jax": "jax_",
+    "tensorflow": "tensorflow_",
+    "sklearn": "sklearn_",
     "numpy": "numpy_",
 }
 """The name on the command line, and the module here. "numpy" is the textbook's code."""

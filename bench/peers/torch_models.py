@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as TF
 
-NORM = {"eps": 1e-3}  # Keras's
+EPSILON = 1e-3  # of a normalisation, as Keras has it
 
 
 class AfterFlatten(nn.Linear):
@@ -144,7 +145,7 @@ class ResNet18(nn.Module):
 
     def convolution(self, name: str, channels: int, filters: int, size: int, stride: int) -> None:
         self.at[name] = nn.Conv2d(channels, filters, size, stride, padding=size // 2, bias=False)
-        self.at[f"{name}_norm"] = nn.BatchNorm2d(filters, **NORM)
+        self.at[f"{name}_norm"] = nn.BatchNorm2d(filters, eps=EPSILON)
 
     def run(self, name: str, x: Any) -> Any:
         return self.at[f"{name}_norm"](self.at[name](x))
@@ -161,11 +162,11 @@ class ResNet18(nn.Module):
 
 def enlarge(channels: int, filters: int) -> list[nn.Module]:
     convolution = nn.ConvTranspose2d(channels, filters, 4, stride=2, padding=1, bias=False)
-    return [convolution, nn.BatchNorm2d(filters, **NORM), nn.ReLU()]
+    return [convolution, nn.BatchNorm2d(filters, eps=EPSILON), nn.ReLU()]
 
 
 def reduce(channels: int, filters: int, normalised: bool = True) -> list[nn.Module]:
-    norm = [nn.BatchNorm2d(filters, **NORM)] if normalised else []
+    norm = [nn.BatchNorm2d(filters, eps=EPSILON)] if normalised else []
     return [
         nn.Conv2d(channels, filters, 4, stride=2, padding=1, bias=not normalised),
         *norm,
@@ -174,7 +175,12 @@ def reduce(channels: int, filters: int, normalised: bool = True) -> list[nn.Modu
 
 
 def generator(latent: int, image: tuple[int, int, int], filters: tuple[int, ...], colours: int) -> nn.Module:
-    layers = [BeforeImage(latent, image), nn.Unflatten(1, image), nn.BatchNorm2d(image[0], **NORM), nn.ReLU()]
+    layers = [
+        BeforeImage(latent, image),
+        nn.Unflatten(1, image),
+        nn.BatchNorm2d(image[0], eps=EPSILON),
+        nn.ReLU(),
+    ]
     channels = image[0]
     for n in filters:
         layers += enlarge(channels, n)
@@ -189,7 +195,7 @@ def discriminator(colours: int, filters: tuple[int, ...], size: int) -> nn.Modul
     return nn.Sequential(*layers, nn.Flatten(), AfterFlatten((filters[-1], size, size), 1))
 
 
-BUILDERS = {
+BUILDERS: dict[str, Callable[[], list[nn.Module]]] = {
     "digits MLP": lambda: [perceptron(64, 64, 32, 10)],
     "MLP 784-256-256-10": lambda: [perceptron(784, 256, 256, 10)],
     "LeNet-5": lambda: [lenet()],
