@@ -2,7 +2,7 @@
 
 /* Pack the weights and run a task for each band. */
 static int FD(run_bands)(FD(tap_sum) *s, FD(weights) *v, int threads) {
-    FD(plan_bands)(s, s->channels);
+    FD(plan_bands)(s);
     const int64_t panels = s->groups * (FD(ceil_div)(s->outputs, MR));
     const int64_t tasks = s->batch * s->groups * s->axis[0].lattice * s->row_bands * s->column_bands;
     const int64_t depth = 1 + s->channels * s->taps;

@@ -11,7 +11,8 @@
  * A task copies one band of the padded source into scratch, split into phases (coordinates equal modulo step), so
  * that each tap of VL neighbouring outputs is VL neighbouring elements at a fixed offset, whatever stride, dilation
  * and layout were; the micro-kernel of gemm.h reads it there. Where rows are short, vectors run across row ends
- * ("flat") and the lanes between rows are dropped at the store.
+ * ("flat") and the lanes between rows are dropped at the store; or each column tap has a phase of its own, which costs
+ * copies and leaves nothing between rows, so that all of them are one.
  *
  *     source band, step 2          scratch, one channel                    outputs of one vector
  *     x0 x1 x2 x3 x4 x5            phase 0: x0 x2 x4   phase 1: x1 x3 x5   tap t reads scratch + offset[t]
@@ -65,6 +66,24 @@ static void FD(axis_taps)(FD(axis) *axis) {
     axis->span = high - low;
 }
 
+/* Give each tap a phase of its own: no scratch position is read by two. */
+static void FD(part_taps)(FD(axis) *axis) {
+    axis->phases = axis->taps;
+    axis->base = axis->span = 0;
+    for (int64_t t = 0; t < axis->taps; t++) {
+        axis->phase[t] = axis->edge[t];
+        axis->phase_of[t] = t;
+        axis->shift[t] = 0;
+    }
+}
+
+/* Rows that follow each other without a gap in scratch and in the output are one. */
+static void FD(join_rows)(const FD(tap_sum) *s, int64_t *rows, int64_t *columns) {
+    if (s->pitch != *columns || s->out_s[1] != *columns * s->out_s[2]) return;
+    *columns *= *rows;
+    *rows = 1;
+}
+
 /* Lanes from one row to the next: vectors begin anew with each row, or run through the whole band, whichever costs
  * less. A vector costs MR steps a tap, and its store a step or two an output, or a dozen when it crosses a row's end.
  */
@@ -74,10 +93,21 @@ static int64_t FD(lane_pitch)(const FD(tap_sum) *s, int64_t rows, int64_t column
     return flat * (steps + 12) < rows * by_row * (steps + 2) ? s->pitch : by_row;
 }
 
+/* About how many vector steps all bands of an image take: products, stores (as in lane_pitch), and rows copied. */
+static int64_t FD(bands_cost)(const FD(tap_sum) *s) {
+    int64_t rows = s->rows, columns = s->columns;
+    FD(join_rows)(s, &rows, &columns);
+    const int64_t pitch = FD(lane_pitch)(s, rows, columns), flat = pitch == s->pitch && rows > 1;
+    const int64_t vectors = FD(ceil_div)((rows - 1) * pitch + columns, VL);
+    const int64_t outputs = s->outputs < 3 ? s->outputs : FD(whole)(s->outputs, MR / 2);
+    const int64_t copied = s->channels * s->channel / s->pitch * (16 + 2 * FD(ceil_div)(s->pitch, VL));
+    return s->row_bands * s->column_bands * (copied + vectors * outputs * (s->channels * s->taps + (flat ? 12 : 2)));
+}
+
 /* Cut the lattice into bands that fit in scratch, 16 tasks or more where rows allow; a function of sizes only. */
-static void FD(plan_bands)(FD(tap_sum) *s, int64_t channels) {
+static void FD(cut_bands)(FD(tap_sum) *s) {
     const FD(axis) *h = &s->axis[1], *w = &s->axis[2];
-    const int64_t planes = channels * s->axis[0].taps * h->phases * w->phases;
+    const int64_t planes = s->channels * s->axis[0].taps * h->phases * w->phases;
     const int64_t budget = FD_BAND_BYTES / (int64_t)sizeof(T);
     s->rows = h->lattice;
     s->columns = w->lattice;
@@ -101,14 +131,26 @@ static void FD(plan_bands)(FD(tap_sum) *s, int64_t channels) {
                             h->shift[i] * s->pitch + w->shift[j];
 }
 
+/* The cheaper of two ways: column taps share phases, or each has its own. */
+static void FD(plan_bands)(FD(tap_sum) *s) {
+    FD(cut_bands)(s);
+    const int64_t shared = FD(bands_cost)(s);
+    FD(part_taps)(&s->axis[2]);
+    FD(cut_bands)(s);
+    if (FD(bands_cost)(s) < shared) return;
+    FD(axis_taps)(&s->axis[2]);
+    FD(cut_bands)(s);
+}
+
 /* Elements of scratch a band of `channels` channels takes; the last vector may read past the last row. */
 static int64_t FD(band_size)(const FD(tap_sum) *s, int64_t channels) { return channels * s->channel + VL; }
 
-/* row[i] = src[i * stride], i < n */
-static void FD(copy_row)(T *restrict row, const T *restrict src, int64_t stride, int64_t n) {
-    int64_t i = 0;
-    for (; i + VL <= n; i += VL) vstore(row + i, vload_step(src + i * stride, stride, VL));
-    if (i < n) vstore_tail(row + i, vload_step(src + i * stride, stride, n - i), n - i);
+/* row[i] = src[(i - low) * stride] for low <= i < high, and 0 for the others below n and for up to VL beyond. */
+static void FD(copy_row)(T *restrict row, const T *restrict src, int64_t stride, int64_t low, int64_t high, int64_t n) {
+    for (int64_t i = 0; i < low; i += VL) vstore(row + i, (V){0});
+    int64_t i = low;
+    for (; i < high; i += VL, src += VL * stride) vstore(row + i, vload_step(src, stride, FD(least)(high - i, VL)));
+    for (; i < n; i += VL) vstore(row + i, (V){0});
 }
 
 /* computes  scratch = the band of image n, group g, channels first .. first + channels - 1, lattice depth `depth`,
@@ -132,15 +174,10 @@ static void FD(copy_band)(T *scratch, const FD(tap_sum) *s, int64_t n, int64_t c
                     high = high > s->pitch ? s->pitch : high < low ? low : high;
                     for (int64_t i = 0; i < s->height; i++, out += s->pitch) {
                         const int64_t y = (row + i + h->base) * h->step + h->phase[f];
-                        if (z < 0 || z >= d->source || y < 0 || y >= h->source || low == high) {
-                            memset(out, 0, (size_t)s->pitch * sizeof(T));
-                            continue;
-                        }
-                        for (int64_t j = 0; j < low; j++) out[j] = 0;
-                        FD(copy_row)(out + low,
-                                     image + z * s->src_s[0] + y * s->src_s[1] + (shift + low * w->step) * s->src_s[2],
-                                     w->step * s->src_s[2], high - low);
-                        for (int64_t j = high; j < s->pitch; j++) out[j] = 0;
+                        const int here = z >= 0 && z < d->source && y >= 0 && y < h->source && low < high;
+                        const int64_t from = z * s->src_s[0] + y * s->src_s[1] + (shift + low * w->step) * s->src_s[2];
+                        FD(copy_row)(out, image + (here ? from : 0), w->step * s->src_s[2], here ? low : 0,
+                                     here ? high : 0, s->pitch);
                     }
                 }
         }
@@ -261,9 +298,10 @@ static void FD(tap_sum_task)(void *arg, int64_t task, void *scratch) {
     const int64_t row = a % s->row_bands * s->rows, b = a / s->row_bands;
     const int64_t depth = b % s->axis[0].lattice, c = b / s->axis[0].lattice;
     const int64_t group = c % s->groups, n = c / s->groups;
-    const int64_t rows = s->axis[1].lattice - row < s->rows ? s->axis[1].lattice - row : s->rows;
-    const int64_t columns = s->axis[2].lattice - column < s->columns ? s->axis[2].lattice - column : s->columns;
-    const int64_t pitch = FD(lane_pitch)(s, rows, columns), flat = pitch == s->pitch;
+    int64_t rows = FD(least)(s->axis[1].lattice - row, s->rows);
+    int64_t columns = FD(least)(s->axis[2].lattice - column, s->columns);
+    FD(join_rows)(s, &rows, &columns);
+    const int64_t pitch = FD(lane_pitch)(s, rows, columns), flat = pitch == s->pitch && rows > 1;
     const int64_t lanes = flat ? (rows - 1) * pitch + columns : rows * pitch;
     const int64_t vectors = FD(ceil_div)(lanes, VL), panels = FD(ceil_div)(s->outputs, MR);
     const int64_t depth_of_panel = (1 + s->channels * s->taps) * MR;
