@@ -14,6 +14,9 @@
 #include "winograd.h"
 #include "winograd_dw.h"
 
+#include "im2col.h"
+#include "conv_small.h"
+
 #include "pixels.h"
 
 #include "conv.h"
@@ -21,7 +24,6 @@
 
 #include "pool.h"
 #include "upsample.h"
-#include "im2col.h"
 
 #include "rows.h"
 

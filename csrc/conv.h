@@ -1,4 +1,4 @@
-/* conv.h: convolution forward and with respect to its input, each as tap sums (taps.h): no im2col buffer. */
+/* conv.h: convolution forward and with respect to its input, each as tap sums (taps.h). */
 
 /* Pack the weights and run a task for each band. */
 static int FD(run_bands)(FD(tap_sum) *s, FD(weights) *v, int threads) {
@@ -69,6 +69,7 @@ static int FD(fd_conv_fwd)(void *y, const void *x, const void *w, const void *b,
     s.channels = p->in_channels / p->groups;
     s.outputs = p->out_channels / p->groups;
     if (p->batch * p->out_channels * p->out[0] * p->out[1] * p->out[2] == 0) return FD_OK;
+    if (FD(is_small)(p)) return FD(small_fwd)(y, x, w, b, scale, p, act, alpha, threads);
     FD(image_strides)(&s.src_n, &s.src_c, s.src_s, p->in_channels, p->in, (int)p->channels_last);
     FD(image_strides)(&s.out_n, &s.out_c, s.out_s, p->out_channels, p->out, (int)p->channels_last);
     FD(weights) v = {.w = w, .bias = b, .scale = scale, .kernel = {p->kernel[0], p->kernel[1], p->kernel[2]}};
@@ -98,6 +99,8 @@ static int FD(fd_conv_dx)(void *dx, const void *dy, const void *w, const void *b
     s.channels = p->out_channels / p->groups;
     s.outputs = p->in_channels / p->groups;
     if (p->batch * p->in_channels * p->in[0] * p->in[1] * p->in[2] == 0) return FD_OK;
+    const int plain = b == NULL && scale == NULL && act == FD_LINEAR; /* no transposed convolution run forward */
+    if (plain && FD(is_small)(p)) return FD(small_dx)(dx, dy, w, p, threads);
     int64_t whole[3];
     FD(image_strides)(&s.src_n, &s.src_c, s.src_s, p->out_channels, p->out, (int)p->channels_last);
     FD(image_strides)(&s.out_n, &s.out_c, whole, p->in_channels, p->in, (int)p->channels_last);

@@ -223,6 +223,8 @@ static int FD(fd_conv_dw)(void *dw, const void *dy, const void *x, const fd_conv
     g.channels = p->in_channels / p->groups;
     g.outputs = p->out_channels / p->groups;
     if (p->out_channels * g.channels * taps == 0) return FD_OK;
+    const int64_t windows = p->batch * p->out[0] * p->out[1] * p->out[2] * FD(window)(p);
+    if (FD(is_small)(p) && windows * TBYTES <= SMALL_DW_BYTES) return FD(small_dw)(dw, dy, x, p, threads);
     if (p->groups == 1 && FD(pointwise)(p)) return FD(pointwise_dw)(dw, dy, x, p, threads);
     const int last = (int)p->channels_last;
     FD(image_strides)(&g.x_image, &g.x.channel, g.x.stride, p->in_channels, p->in, last);

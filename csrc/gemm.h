@@ -152,7 +152,8 @@ static void FD(pack)(T *restrict panel, const T *restrict src, int64_t rs, int64
             vtranspose(square);
             for (int64_t q = 0; q < VL; q++) {
                 T *to = panel + (p + q) * width + first;
-                if (k * width - (to - panel) >= VL) /* whole: the next step writes over what is too much */
+                /* Whole, also where a row has fewer lanes: the next step writes over what is too much. */
+                if (lanes == VL || (width < VL && k * width - (to - panel) >= VL))
                     vstore(to, square[q]);
                 else
                     vstore_tail(to, square[q], lanes);
