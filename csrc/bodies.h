@@ -19,6 +19,10 @@
 
 #include "pixels.h"
 
+#include "depthwise.h"
+#include "depthwise_sum.h"
+#include "depthwise_dw.h"
+
 #include "conv.h"
 #include "conv_dw.h"
 

@@ -70,12 +70,14 @@ static int FD(fd_conv_fwd)(void *y, const void *x, const void *w, const void *b,
     s.outputs = p->out_channels / p->groups;
     if (p->batch * p->out_channels * p->out[0] * p->out[1] * p->out[2] == 0) return FD_OK;
     if (FD(is_small)(p)) return FD(small_fwd)(y, x, w, b, scale, p, act, alpha, threads);
+    int rc;
+    if (FD(run_depthwise)(&rc, y, x, w, b, scale, plan, 0, act, alpha, threads)) return rc;
     FD(image_strides)(&s.src_n, &s.src_c, s.src_s, p->in_channels, p->in, (int)p->channels_last);
     FD(image_strides)(&s.out_n, &s.out_c, s.out_s, p->out_channels, p->out, (int)p->channels_last);
     FD(weights) v = {.w = w, .bias = b, .scale = scale, .kernel = {p->kernel[0], p->kernel[1], p->kernel[2]}};
     FD(forward_weights)(&v, &s, taps, p);
     int64_t *memory;
-    int rc = FD(tap_tables)(&s, p->kernel, &memory);
+    rc = FD(tap_tables)(&s, p->kernel, &memory);
     if (rc == FD_OK) {
         FD(forward_axes)(&s, p);
         rc = FD(run_tap_sum)(&s, &v, threads);
@@ -101,6 +103,8 @@ static int FD(fd_conv_dx)(void *dx, const void *dy, const void *w, const void *b
     if (p->batch * p->in_channels * p->in[0] * p->in[1] * p->in[2] == 0) return FD_OK;
     const int plain = b == NULL && scale == NULL && act == FD_LINEAR; /* no transposed convolution run forward */
     if (plain && FD(is_small)(p)) return FD(small_dx)(dx, dy, w, p, threads);
+    int rc;
+    if (FD(run_depthwise)(&rc, dx, dy, w, b, scale, plan, 1, act, alpha, threads)) return rc;
     int64_t whole[3];
     FD(image_strides)(&s.src_n, &s.src_c, s.src_s, p->out_channels, p->out, (int)p->channels_last);
     FD(image_strides)(&s.out_n, &s.out_c, whole, p->in_channels, p->in, (int)p->channels_last);
@@ -110,7 +114,7 @@ static int FD(fd_conv_dx)(void *dx, const void *dy, const void *w, const void *b
     v.tap = p->channels_last ? s.outputs * p->out_channels : 1;
     v.group = p->channels_last ? s.channels : s.channels * s.outputs * taps;
     int64_t *memory;
-    int rc = FD(tap_tables)(&s, p->kernel, &memory);
+    rc = FD(tap_tables)(&s, p->kernel, &memory);
 
     const int64_t residues = p->stride[0] * p->stride[1] * p->stride[2];
     for (int64_t r = 0; r < residues && rc == FD_OK; r++) {

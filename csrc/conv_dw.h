@@ -215,7 +215,8 @@ static int FD(pointwise_dw)(T *dw, const T *dy, const T *x, const fd_conv *p, in
  * order     see the file's head
  * source    as fd_conv_fwd */
 static int FD(fd_conv_dw)(void *dw, const void *dy, const void *x, const fd_conv *p, int threads) {
-    int finite = 0;
+    int rc, finite = 0;
+    if (FD(run_depthwise_dw)(&rc, dw, dy, x, p, threads)) return rc;
     const int winograd = FD(conv_dw_winograd)(&finite, dw, dy, x, p, threads);
     if (winograd != FD_OK || finite) return winograd;
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
@@ -223,7 +224,7 @@ static int FD(fd_conv_dw)(void *dw, const void *dy, const void *x, const fd_conv
     g.channels = p->in_channels / p->groups;
     g.outputs = p->out_channels / p->groups;
     if (p->out_channels * g.channels * taps == 0) return FD_OK;
-    const int64_t windows = p->batch * p->out[0] * p->out[1] * p->out[2] * FD(window)(p);
+    const int64_t windows = p->batch * p->out[0] * p->out[1] * p->out[2] * FD(row_of_windows)(p);
     if (FD(is_small)(p) && windows * TBYTES <= SMALL_DW_BYTES) return FD(small_dw)(dw, dy, x, p, threads);
     if (p->groups == 1 && FD(pointwise)(p)) return FD(pointwise_dw)(dw, dy, x, p, threads);
     const int last = (int)p->channels_last;

@@ -24,10 +24,12 @@ static int FD(is_small)(const fd_conv *p) {
 }
 
 /* The elements of a row of cols, and how many images are done at a time. */
-static int64_t FD(window)(const fd_conv *p) { return p->in_channels * p->kernel[0] * p->kernel[1] * p->kernel[2]; }
+static int64_t FD(row_of_windows)(const fd_conv *p) {
+    return p->in_channels * p->kernel[0] * p->kernel[1] * p->kernel[2];
+}
 
 static int64_t FD(images_at_a_time)(const fd_conv *p) {
-    const int64_t images = SMALL_COLUMN_BYTES / (p->out[0] * p->out[1] * p->out[2] * FD(window)(p) * TBYTES);
+    const int64_t images = SMALL_COLUMN_BYTES / (p->out[0] * p->out[1] * p->out[2] * FD(row_of_windows)(p) * TBYTES);
     return images < 1 ? 1 : FD(least)(images, p->batch);
 }
 
@@ -52,7 +54,7 @@ static void FD(turn_task)(void *arg, int64_t task, void *scratch) {
  * source    Chellapilla et al., "High Performance Convolutional Neural Networks for Document Processing", 2006 */
 static int FD(small_fwd)(T *y, const T *x, const T *w, const T *b, const T *scale, const fd_conv *p, int act,
                          double alpha, int threads) {
-    const int64_t pixels = p->out[0] * p->out[1] * p->out[2], outputs = p->out_channels, k = FD(window)(p);
+    const int64_t pixels = p->out[0] * p->out[1] * p->out[2], outputs = p->out_channels, k = FD(row_of_windows)(p);
     const int64_t image = p->in_channels * p->in[0] * p->in[1] * p->in[2], many = FD(images_at_a_time)(p);
     const int last = (int)p->channels_last;
     T *cols = fd_alloc((size_t)(many * pixels * (k + outputs)) * sizeof(T));
@@ -80,7 +82,7 @@ static int FD(small_fwd)(T *y, const T *x, const T *w, const T *b, const T *scal
  * order     outputs, then taps ascending
  * source    as small_fwd */
 static int FD(small_dx)(T *dx, const T *dy, const T *w, const fd_conv *p, int threads) {
-    const int64_t pixels = p->out[0] * p->out[1] * p->out[2], outputs = p->out_channels, k = FD(window)(p);
+    const int64_t pixels = p->out[0] * p->out[1] * p->out[2], outputs = p->out_channels, k = FD(row_of_windows)(p);
     const int64_t image = p->in_channels * p->in[0] * p->in[1] * p->in[2], many = FD(images_at_a_time)(p);
     const int last = (int)p->channels_last;
     T *cols = fd_alloc((size_t)(many * pixels * (k + outputs)) * sizeof(T));
@@ -108,7 +110,7 @@ static int FD(small_dx)(T *dx, const T *dy, const T *w, const fd_conv *p, int th
  * order     pixels of images ascending, in blocks as in gemm.h
  * source    as small_fwd */
 static int FD(small_dw)(T *dw, const T *dy, const T *x, const fd_conv *p, int threads) {
-    const int64_t pixels = p->out[0] * p->out[1] * p->out[2], outputs = p->out_channels, k = FD(window)(p);
+    const int64_t pixels = p->out[0] * p->out[1] * p->out[2], outputs = p->out_channels, k = FD(row_of_windows)(p);
     const int64_t rows = p->batch * pixels;
     T *cols = fd_alloc((size_t)(rows * (k + outputs)) * sizeof(T));
     if (cols == NULL) return FD_NOMEM;

@@ -61,11 +61,13 @@ typedef T VU __attribute__((vector_size(VBYTES), aligned(TBYTES), may_alias));
 
 #define vload FD(vload)
 #define vstore FD(vstore)
+#define vheld FD(vheld)
 #define vload_tail FD(vload_tail)
 #define vstore_tail FD(vstore_tail)
 #define vload_upto FD(vload_upto)
 #define vstore_upto FD(vstore_upto)
 #define vload_where FD(vload_where)
+#define vrange FD(vrange)
 #define vset1 FD(vset1)
 #define vfma FD(vfma)
 #define vselect FD(vselect)
@@ -90,6 +92,18 @@ FD_INLINE int64_t FD(whole)(int64_t a, int64_t unit) { return FD(ceil_div)(a, un
 static inline V vload(const T *p) { return *(const VU *)p; }
 
 static inline void vstore(T *p, V v) { *(VU *)p = v; }
+
+/* v in a register: GCC would rather load what comes from memory again at each of its uses. */
+static inline V vheld(V v) {
+#if FD_ISA == FD_NEON
+    __asm__("" : "+w"(v));
+#elif FD_ISA == FD_AVX512
+    __asm__("" : "+v"(v));
+#else
+    __asm__("" : "+x"(v));
+#endif
+    return v;
+}
 
 #define VC(x) vset1((T)(x)) /* a constant */
 
@@ -138,6 +152,15 @@ static inline void vstore_upto(T *p, V v, int64_t n) {
         vstore(p, v);
     else
         vstore_tail(p, v, n);
+}
+
+/* All ones in lanes begin .. end - 1. */
+static inline I vrange(int64_t begin, int64_t end) {
+    I lane;
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; i++) lane[i] = i;
+    const TI low = (TI)(begin < 0 ? 0 : begin > VL ? VL : begin), high = (TI)(end < 0 ? 0 : end > VL ? VL : end);
+    return (I)(lane >= low) & (I)(lane < high);
 }
 
 /* The elements whose lane of m is set; the others are zero. VL elements are there to be read. */

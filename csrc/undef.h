@@ -22,11 +22,13 @@
 #undef VL
 #undef vload
 #undef vstore
+#undef vheld
 #undef vload_tail
 #undef vstore_tail
 #undef vload_upto
 #undef vstore_upto
 #undef vload_where
+#undef vrange
 #undef vset1
 #undef VC
 #undef vfma
@@ -69,3 +71,12 @@
 #undef DW_BAND_BYTES
 #undef DW_OUTPUTS
 #undef DW_CHANNELS
+#undef DEPTHWISE_BAND_BYTES
+#undef DEPTHWISE_MOST
+#undef DEPTHWISE_PARTS
+#undef DEPTHWISE_PART_SUMS
+#undef LANES_CHANNELS
+#undef LANES_COLUMNS
+#undef LANES_SECOND_COLUMNS
+#undef FD_WINDOW
+#undef FD_WITH_WINDOW

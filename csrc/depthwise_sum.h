@@ -1,0 +1,299 @@
+/* depthwise_sum.h: convolution of each channel on its own, forward and with respect to the input, as tap sums (taps.h)
+ * along the strands of depthwise.h. The gradient with respect to the input is one sum for each residue of the stride,
+ * so no stuffed zero is multiplied; residues of a row, and in NHWC outputs of a channel, are put side by side at the
+ * end.
+ *
+ * Order of summation: bias; in the gradient the outputs of a channel ascending, in them depths, in them columns (NCHW)
+ * or rows (NHWC) and in them rows or columns, sources ascending; one accumulator an output.
+ */
+
+typedef struct {
+    const FD(strand) *strand;
+    const T *w, *bias;
+    int64_t strands, lanes;
+    int64_t place, source;      /* position of output 0 and its first tap in the source, and positions there */
+    int64_t from, skip;         /* added to every strand's src and w */
+    int64_t taps, step, spread; /* along the sweep, as in FD(reach) */
+    int64_t pitch, weight, to;  /* elements between sources, weights and outputs along it */
+    int64_t kernel;             /* elements between the weights of neighbouring taps of the kernel */
+    int kind;                   /* what the lanes are; weights and bias differ from channel to channel */
+    int rectified;              /* through ReLU */
+} FD(sweep);
+
+/* VL lanes of a source; `inside` has no meaning for channels. */
+FD_INLINE V FD(strand_load)(const T *src, I inside, int kind) {
+    if (kind == LANES_CHANNELS) return vload(src);
+    if (kind == LANES_COLUMNS) return vload_where(src, inside);
+    return (V)((I)vload_step(src, 2, VL) & inside);
+}
+
+/* computes  to[q * s->to + l] = bias[l] + sum over strands and taps a of w[a][l] * src[q * step + a * spread][l]
+ * shapes    `count` of `outputs` from `first` on, by n <= VL lanes from `lane` on
+ * touches   n lanes of each output; VL lanes of each weight, and of the sources that exist
+ * order     strands and then taps ascending, one accumulator an output
+ * source    as fd_conv_fwd; taps > 0 and step are constants: they are neighbours, each load serves all that it meets,
+ *           and windows may hang over the ends; with 0, all taps of all `outputs` exist */
+FD_INLINE void FD(depthwise_tile)(T *to, const FD(sweep) *s, int64_t first, int64_t count, int64_t lane, int64_t n,
+                                  const int outputs, const int taps, const int step, const int kind) {
+    const int64_t shift = kind == LANES_CHANNELS ? lane : 0, pitch = s->pitch, place = s->place + first * s->step;
+    const int64_t low = -place, high = s->source - place;
+    const V bias = vload(s->bias + shift), least = vset1(s->rectified ? 0 : -(T)INFINITY);
+    const int64_t first_lane = kind == LANES_SECOND_COLUMNS ? 2 * lane : lane;
+    V acc[8];
+#pragma GCC unroll 8
+    for (int q = 0; q < outputs; q++) acc[q] = bias;
+    for (int64_t b = 0; b < s->strands; b++) {
+        const FD(strand) *strand = &s->strand[b];
+        const T *src = strand->src + s->from + place * pitch + first_lane, *w = s->w + strand->w + s->skip + shift;
+        const I inside = vrange(strand->begin - lane, strand->end - lane);
+        if (taps > 0) {
+            V weight[8];
+#pragma GCC unroll 8
+            for (int a = 0; a < taps; a++) weight[a] = vload(w + a * s->weight);
+#pragma GCC unroll 32
+            for (int i = 0; i < (outputs - 1) * step + taps; i++, src += pitch) {
+                if (i < low || i >= high) continue;
+                const V v = vheld(FD(strand_load)(src, inside, kind));
+#pragma GCC unroll 8
+                for (int a = 0; a < taps; a++)
+                    if (i >= a && (i - a) % step == 0 && (i - a) / step < outputs)
+                        acc[(i - a) / step] = vfma(weight[a], v, acc[(i - a) / step]);
+            }
+        } else {
+            for (int64_t a = 0; a < s->taps; a++, src += s->spread * pitch, w += s->weight) {
+                const V weight = vload(w);
+#pragma GCC unroll 8
+                for (int q = 0; q < outputs; q++)
+                    acc[q] = vfma(weight, FD(strand_load)(src + q * s->step * pitch, inside, kind), acc[q]);
+            }
+        }
+    }
+    to += first * s->to + lane;
+#pragma GCC unroll 8
+    for (int q = 0; q < outputs; q++)
+        if (q < count) vstore_upto(to + q * s->to, vselect((I)(acc[q] <= least), least, acc[q]), n);
+}
+
+/* All outputs and lanes. Where the last tile, or vector, would be fewer, it begins early and computes some again, with
+ * the same bits, but that a tile of neighbouring taps rather leaves some out. */
+FD_INLINE void FD(sweep_as)(T *to, const FD(sweep) *s, int64_t outputs, const int taps, const int step,
+                            const int kind) {
+    const int64_t n = FD(least)(s->lanes, VL);
+    for (int64_t q = 0, count; q < outputs; q += count) {
+        const int64_t left = outputs - q;
+        count = left >= 8 ? 8 : taps > 0 ? left : outputs >= 4 ? 4 : 1;
+        q = FD(least)(q, outputs - count);
+        for (int64_t l = 0; l < s->lanes; l += VL) {
+            const int64_t lane = FD(least)(l, s->lanes - n);
+            if (count > 4)
+                FD(depthwise_tile)(to, s, q, count, lane, n, 8, taps, step, kind);
+            else if (count == 4 || taps > 0)
+                FD(depthwise_tile)(to, s, q, count, lane, n, 4, taps, step, kind);
+            else
+                FD(depthwise_tile)(to, s, q, 1, lane, n, 1, 0, 0, kind);
+        }
+    }
+}
+
+static void FD(sweep_whole)(T *to, const FD(sweep) *s, int64_t outputs) {
+#define SWEEP(taps, step, kind) FD(sweep_as)(to, s, outputs, taps, step, kind)
+    FD_WITH_WINDOW(SWEEP, FD(window)(s->taps, s->step, s->spread, s->kind))
+#undef SWEEP
+}
+
+/* The outputs of one reach over `source` positions, which changes the fields of s that depend on them. */
+static void FD(sweep_reach)(T *to, FD(sweep) *s, const FD(reach) *r, int64_t source) {
+    if (FD(has_lattices)(r)) {
+        for (int64_t i = 0; i < r->spread && i < r->outputs; i++) {
+            int64_t first, size = source;
+            const FD(reach) lattice = FD(lattice)(r, i, &first, &size);
+            FD(sweep) part = *s;
+            part.from += first * s->pitch;
+            part.pitch *= r->spread;
+            part.to *= r->spread;
+            FD(sweep_reach)(to + i * s->to, &part, &lattice, size);
+        }
+        return;
+    }
+    FD(portion) part = {0};
+    s->source = source;
+    s->step = r->step;
+    s->spread = r->spread;
+    s->weight = r->next * s->kernel;
+    while (FD(next_portion)(&part, r, source, s->kind)) {
+        s->taps = part.taps;
+        s->place = part.place;
+        s->skip = r->first * s->kernel + part.tap * s->weight;
+        FD(sweep_whole)(to + part.output * s->to, s, part.outputs);
+    }
+}
+
+/* NCHW, a kernel of one row: along the rows of one reach. */
+static void FD(sweep_along)(T *to, const FD(sweep) *columns, const FD(reach) *r, int64_t source) {
+    FD(sweep) s = *columns;
+    s.taps = s.step = s.spread = 1;
+    s.lanes = s.pitch = s.to = VL;
+    s.source = columns->lanes;
+    for (int64_t i = 0; i < r->outputs; i++, to += columns->to) {
+        const int64_t y = i * r->step + r->edge;
+        if (r->taps == 0 || y < 0 || y >= source) s.strands = 0;
+        s.from = y * columns->pitch;
+        FD(sweep_whole)(to, &s, columns->lanes / VL);
+        s.from += columns->lanes - VL;
+        if (columns->lanes % VL > 0) FD(sweep_whole)(to + columns->lanes - VL, &s, 1);
+        s.strands = columns->strands;
+    }
+}
+
+/* out[i * ways + j] = from[j * pitch + i], n elements in all: residues of a stride, or outputs of a channel. */
+static void FD(interleave)(T *restrict out, const T *restrict from, int64_t ways, int64_t pitch, int64_t n) {
+    for (int64_t i = 0; ways == 2 && i < n; i += 2 * VL) {
+        const V a = vload(from + i / 2), b = vload(from + pitch + i / 2);
+        vstore_upto(out + i, vinterleave_low(a, b), n - i);
+        if (n - i > VL) vstore_upto(out + i + VL, vinterleave_high(a, b), n - i - VL);
+    }
+    for (int64_t j = 0; ways != 2 && j < ways; j++)
+        for (int64_t i = 0; i * ways + j < n; i++) out[i * ways + j] = from[j * pitch + i];
+}
+
+/* The activation of n elements of out, where the sweep has not applied it. */
+static void FD(activate)(T *out, int64_t n, const FD(depthwise) *g) {
+    if (g->act != FD_LINEAR && g->act != FD_RELU) FD(act_row)(out, out, n, g->act, g->alpha);
+}
+
+/* NCHW: one band of rows of one channel of the source, and its outputs. */
+static void FD(plane_band)(const FD(depthwise) *g, int64_t band_number, void *scratch) {
+    const fd_conv *p = g->p;
+    const int64_t first = band_number % g->bands * g->rows, a = band_number / g->bands;
+    const int64_t depth = a % g->target[0], number = a / g->target[0], channel = number % p->in_channels;
+    const int64_t last = FD(least)(first + g->rows, g->target[1]), width = g->target[2];
+    T *table = scratch, *band = table + g->table, *merge = band + g->band, bias[VL];
+    FD(strand) *strands = (FD(strand) *)(merge + g->merge);
+    FD(origin) from = FD(plane_origin)(g, number, depth, band);
+    FD(depthwise_rows)(g, first, last - 1, &from.low, &from.high);
+    FD(copy_origin)(g, &from);
+    /* The weights of a channel lie together, whichever pass it is. */
+    const T *w = g->w + channel * g->multiplier * g->taps;
+    for (int64_t t = 0; t < g->multiplier * g->taps; t++) vstore(table + t * VL, vset1(w[t]));
+
+    const int64_t ways = g->residues[2], line = ways > 1 ? g->merge_pitch : width;
+    for (int64_t o = 0; o < g->outputs; o++) {
+        T *out = g->out + ((number * g->outputs + o) * g->target[0] + depth) * g->target[1] * width + first * width;
+        T *to = ways > 1 ? merge : out;
+        vstore(bias, vset1(g->bias == NULL ? 0 : g->bias[channel * g->outputs + o]));
+        for (int64_t c = 0; c < ways && c < width; c++) {
+            FD(sweep) s = {.strand = strands, .w = table, .bias = bias, .rectified = g->act == FD_RELU};
+            s.strands = FD(plane_strands)(strands, g, &from, c, o);
+            s.lanes = line; /* whole vectors of a row to merge: the next load waits for no part of one */
+            s.pitch = from.pitch;
+            s.kind = from.kind;
+            s.kernel = p->kernel[2] * VL;
+            s.to = g->residues[1] * ways * line;
+            for (int64_t r = 0; r < g->residues[1] && first + r < last; r++) {
+                FD(reach) h = g->reach[1][r];
+                h.edge += first / g->residues[1] * h.step - from.low;
+                h.outputs = FD(ceil_div)(last - first - r, g->residues[1]);
+                T *rows = to + (r * ways + c) * line;
+                if (g->along && s.lanes >= VL)
+                    FD(sweep_along)(rows, &s, &h, from.high - from.low);
+                else
+                    FD(sweep_reach)(rows, &s, &h, from.high - from.low);
+            }
+        }
+        for (int64_t y = 0; y < last - first && ways > 1; y++)
+            FD(interleave)(out + y * width, merge + y * ways * line, ways, line, width);
+        FD(activate)(out, (last - first) * width, g);
+    }
+}
+
+/* NCHW: g->share bands, as plane_band counts them. */
+static void FD(depthwise_planes_task)(void *arg, int64_t task, void *scratch) {
+    const FD(depthwise) *g = arg;
+    const int64_t all = g->p->batch * g->p->in_channels * g->target[0] * g->bands;
+    for (int64_t i = task * g->share; i < all && i < (task + 1) * g->share; i++) FD(plane_band)(g, i, scratch);
+}
+
+/* NHWC: rows first .. last - 1 of one image, all channels. */
+static void FD(depthwise_pixels_task)(void *arg, int64_t task, void *scratch) {
+    const FD(depthwise) *g = arg;
+    const int64_t first = task % g->bands * g->rows, a = task / g->bands, channels = g->p->in_channels;
+    const int64_t depth = a % g->target[0], n = a / g->target[0], line = g->target[2] * channels;
+    const int64_t last = FD(least)(first + g->rows, g->target[1]), width = line * g->outputs;
+    const int64_t kernel = (1 + g->taps) * g->pitch;
+    T *band = scratch, *merge = band + g->band;
+    T *out = g->out + ((n * g->target[0] + depth) * g->target[1] + first) * width;
+    FD(strand) *strands = (FD(strand) *)(merge + g->merge);
+    FD(origin) from = FD(pixel_origin)(g, n, depth, band);
+    FD(depthwise_rows)(g, first, last - 1, &from.low, &from.high);
+    FD(copy_origin)(g, &from);
+
+    for (int64_t y = 0; y < last - first && !fd_stopped(); y++) {
+        FD(sweep) s = {.strand = strands, .lanes = channels, .kind = from.kind};
+        s.strands = FD(row_strands)(strands, g, &from, first + y);
+        s.rectified = g->act == FD_RELU;
+        s.pitch = channels;
+        s.to = g->residues[2] * channels;
+        s.kernel = g->pitch;
+        for (int64_t o = 0; o < g->outputs; o++) {
+            T *to = g->outputs > 1 ? merge + o * line : out + y * width;
+            s.w = s.bias = g->w + o * kernel;
+            for (int64_t c = 0; c < g->residues[2] && c < g->target[2]; c++)
+                FD(sweep_reach)(to + c * channels, &s, &g->reach[2][c], g->source[2]);
+        }
+        if (g->outputs > 1) FD(interleave)(out + y * width, merge, g->outputs, line, width);
+    }
+    FD(activate)(out, (last - first) * width, g);
+}
+
+/* The weights, each times the scale of its output: NCHW as they lie; NHWC [output of a channel][bias, then
+ * taps][lanes], lanes filled up with zeros. */
+static void FD(pack_depthwise)(T *to, const FD(depthwise) *g, const T *w, const T *scale) {
+    const int64_t channels = g->p->in_channels, multiplier = g->multiplier, all = channels * multiplier;
+    const int last = (int)g->p->channels_last;
+    for (int64_t c = 0; c < channels; c++)
+        for (int64_t m = 0; m < multiplier; m++) {
+            const int64_t o = c * multiplier + m;
+            const T factor = scale != NULL ? scale[g->backward ? c : o] : 1;
+            for (int64_t t = 0; t < g->taps && !last; t++) to[o * g->taps + t] = w[o * g->taps + t] * factor;
+            for (int64_t t = 0; t < g->taps && last; t++)
+                to[(m * (1 + g->taps) + 1 + t) * g->pitch + c] = w[t * all + o] * factor;
+        }
+    for (int64_t m = 0; m < multiplier && last; m++)
+        for (int64_t c = 0; c < channels && g->bias != NULL; c++)
+            to[m * (1 + g->taps) * g->pitch + c] = g->bias[g->backward ? c : c * multiplier + m];
+}
+
+/* computes  as fd_conv_fwd, or backward as fd_conv_dx, into *rc, where plan is depthwise and every weight finite;
+ *           0 where it is not
+ * shapes    out, src: y and x, or dx and dy
+ * layout    as fd_conv_fwd
+ * touches   every element of out; scratch of DEPTHWISE_BAND_BYTES or four times that a thread where a row allows, and
+ *           the packed weights
+ * order     see the file's head
+ * source    Zhang, Lo and Lu, "High Performance Depthwise and Pointwise Convolutions on Mobile Devices", 2020 */
+static int FD(run_depthwise)(int *rc, void *out, const void *src, const void *w, const void *bias, const void *scale,
+                             const fd_conv *p, int backward, int act, double alpha, int threads) {
+    const int last = (int)p->channels_last;
+    if (!FD(is_depthwise)(p) || (last && p->in_channels * 4 < VL)) return 0;
+    FD(depthwise) g = {.out = out, .src = src, .bias = bias, .p = p, .backward = backward, .act = act};
+    g.alpha = (T)alpha;
+    const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2], multiplier = p->out_channels / p->groups;
+    const int64_t packed = last ? multiplier * (1 + taps) * FD(whole)(p->in_channels, VL) : p->out_channels * taps;
+    T *memory;
+    *rc = FD(plan_depthwise)(&g, packed, &memory);
+    if (*rc != FD_OK) return 1;
+    memset(memory, 0, (size_t)packed * sizeof(T));
+    FD(pack_depthwise)(memory, &g, w, scale);
+    g.w = memory;
+    const int finite = FD(all_finite)(memory, packed);
+    const int64_t strands = g.inputs * p->kernel[0] * p->kernel[last ? 1 : 2];
+    const int64_t bands = p->batch * (last ? 1 : p->in_channels) * g.target[0] * g.bands;
+    const int64_t pixels = g.target[0] * g.target[1] * g.target[2];
+    if (finite)
+        *rc =
+            fd_parallel(last ? FD(depthwise_pixels_task) : FD(depthwise_planes_task), &g, FD(ceil_div)(bands, g.share),
+                        (size_t)(g.table + g.band + g.merge) * sizeof(T) + (size_t)strands * sizeof(FD(strand)),
+                        fd_threads_for(p->batch * p->out_channels * taps * (pixels / VL + 1), threads));
+    fd_free(memory);
+    return finite;
+}
