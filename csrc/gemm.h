@@ -253,6 +253,48 @@ static void FD(gemm_task)(void *arg, int64_t task, void *scratch) {
         for (int64_t j = column; j < past_column; j += g->width) FD(gemm_panels)(g, i, j);
 }
 
+#define GEMM_ROW (128 * VL) /* columns a task at most when a is one row */
+
+/* computes  c[j] = act((sum over p of a[p] * b[p][j]) * scale[j] + bias[j]) for the task's columns
+ * shapes    a (k) with any step, b (k, n), c (n)
+ * layout    as they lie: b is read once, four rows at a time from end to end
+ * touches   exactly those elements
+ * order     as the whole product: one accumulator per block of k, p ascending; the columns of a task, which the number
+ *           of threads decides, have no say
+ * source    BLIS, docs/KernelsHowTo.md (axpyf) */
+static void FD(gemm_row_task)(void *arg, int64_t task, void *scratch) {
+    (void)scratch;
+    const FD(gemm_block) *g = arg;
+    const int64_t n = g->n, first = task * g->width, columns = FD(least)(n - first, g->width);
+    T *c = g->c + first;
+    T sum[GEMM_ROW] __attribute__((aligned(64)));
+    for (int64_t step = 0, past; step < g->segment; step = past) {
+        past = FD(least)(step + g->steps, g->segment);
+        memset(sum, 0, (size_t)FD(whole)(columns, VL) * sizeof(T));
+        int64_t p = step;
+        for (; p + 4 <= past; p += 4) {
+            const T *a = g->a + p * g->a_cs, *b = g->b + p * n + first;
+            const V a0 = vset1(a[0]), a1 = vset1(a[g->a_cs]), a2 = vset1(a[2 * g->a_cs]), a3 = vset1(a[3 * g->a_cs]);
+            for (int64_t j = 0, left = columns; j < columns; j += VL, b += VL, left -= VL) {
+                V acc = vfma(a0, vload_upto(b, left), vload(sum + j));
+                acc = vfma(a1, vload_upto(b + n, left), acc);
+                acc = vfma(a2, vload_upto(b + 2 * n, left), acc);
+                vstore(sum + j, vfma(a3, vload_upto(b + 3 * n, left), acc));
+            }
+        }
+        for (; p < past; p++)
+            for (int64_t j = 0; j < columns; j += VL)
+                vstore(sum + j, vfma(vset1(g->a[p * g->a_cs]), vload_upto(g->b + p * n + first + j, columns - j),
+                                     vload(sum + j)));
+        for (int64_t j = 0; j < columns; j += VL) {
+            const V block = vload(sum + j);
+            vstore_upto(c + j, step == 0 ? block : vload_upto(c + j, columns - j) + block, columns - j);
+        }
+    }
+    FD(finish_row)(c, g->scale == NULL ? NULL : g->scale + first, g->bias == NULL ? NULL : g->bias + first, columns,
+                   g->act, g->alpha);
+}
+
 /* computes  c[j] = act(sum over p of a[p] * b[j][p] + bias[j]) for the task's NR columns
  * shapes    a (k), b (n, k), c (n)
  * layout    as they lie: packing would take longer than the products
@@ -299,6 +341,11 @@ static int FD(run_gemm)(FD(gemm_block) *g, int64_t m, int64_t n, int64_t k, int 
     /* Blocks of k: several segments, or an even part of one. */
     const int64_t parts = FD(ceil_div)(g->segment, KC);
     const int64_t kc = parts > 1 ? FD(ceil_div)(g->segment, parts) : FD(least)(KC / g->segment * g->segment, k);
+    if (m == 1 && g->b_cs == 1 && g->segment == k) {
+        g->steps = kc;
+        g->width = FD(least)(FD(whole)(FD(ceil_div)(n, threads), VL), GEMM_ROW);
+        return fd_parallel(FD(gemm_row_task), g, FD(ceil_div)(n, g->width), 0, threads);
+    }
     g->pack_a = g->a_cs != 1 || kc > g->segment;
     g->pack_b = g->b_cs != 1 || kc > g->segment || m > 16 * MR;
     const int64_t more = kc > 0 ? KC / kc : 1;

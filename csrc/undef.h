@@ -54,6 +54,7 @@
 #undef NC
 #undef GEMM_FEW_STEPS
 #undef GEMM_AHEAD
+#undef GEMM_ROW
 #undef FD_INLINE
 #undef FD_WITH_TWO
 #undef FD_WITH_COLUMNS

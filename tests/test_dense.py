@@ -26,6 +26,7 @@ class TestDense(Matrix):
                 case((270, 390), (390, 400), (400,)),
                 case((5, 390), (390, 400), (400,)),  # few rows: w is multiplied as it lies
                 case((1, 401), (401, 390), (390,)),  # dot products and an outer one
+                case((1, 403), (403, 2500), (2500,)),  # one row, several pieces of it
                 case((150, 70), (70, 400), (400,)),  # short sums
             ],
             refusals=[
