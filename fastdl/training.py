@@ -37,8 +37,8 @@ class Trainer(Portable):
         self,
         optimizer: str | optimizers.Optimizer | type[optimizers.Optimizer] = "rmsprop",
         loss: Any = None,
-        metrics: Any = None,
         loss_weights: Any = None,
+        metrics: Any = None,
     ) -> None:
         """Choose how to train, and what: the layers that are `trainable` now.
 
@@ -51,10 +51,10 @@ class Trainer(Portable):
         loss : str, Loss or function, or a group of them
             A function takes y_true and y_pred and returns the loss and its gradient; see
             `losses.FunctionLoss`. One alone is that of every output; None is no loss.
-        metrics : list of str, Metric or function, or a group of such lists, optional
-            To report beside the loss. "accuracy" is the one that fits the shapes.
         loss_weights : group of float, optional
             How much each output's loss counts in the sum; 1 by default.
+        metrics : list of str, Metric or function, or a group of such lists, optional
+            To report beside the loss. "accuracy" is the one that fits the shapes.
 
         Raises
         ------

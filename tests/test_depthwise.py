@@ -34,8 +34,8 @@ class TestDepthwise(Matrix):
         row(
             "conv2d",
             [
-                # Between the first planes and the last, whose vectors would leave the array, lie some that are
-                # not copied: of 6 x 8 pixels, the last two with vectors of 16.
+                # Between the first planes and the last, whose vectors would leave the array, lie some
+                # that are not copied: of 6 x 8 pixels, the last two with vectors of 16.
                 case((1, 5, 6, 8), (5, 1, 3, 3), (5,), groups=5, padding=1),
                 case((1, 4, 6, 9), (8, 1, 3, 3), (8,), groups=4, padding=1, stride=2),
                 case((1, 4, 6, 7), (4, 1, 5, 5), (4,), groups=4, padding=2, stride=2),

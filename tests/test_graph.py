@@ -156,7 +156,10 @@ class TestSeveralOutputs:
     def test_losses_by_hand(self) -> None:
         model = self.model()
         model.compile(
-            SGD(0.1), ["sparse_categorical_crossentropy", "mse"], [["acc"], None], loss_weights=[0.5, 3]
+            SGD(0.1),
+            ["sparse_categorical_crossentropy", "mse"],
+            loss_weights=[0.5, 3],
+            metrics=[["acc"], None],
         )
         kinds, sizes = model.predict(self.X)
         kind_loss = -np.log(kinds[np.arange(10), self.Y[0]]).mean()
@@ -310,9 +313,9 @@ class TestRefused:
             ("loss must have the keys kind, size; got size",
              lambda m, x, y: m.compile("sgd", {"size": "mse"})),
             ("loss_weights must be a list of 2", lambda m, x, y: m.compile("sgd", "mse", loss_weights=[1])),
-            ("compile: metrics must be a list of 2", lambda m, x, y: m.compile("sgd", "mse", ["mae"])),
+            ("compile: metrics must be a list of 2", lambda m, x, y: m.compile("sgd", "mse", None, ["mae"])),
             ("metrics are for kind, size; got 'kinds'",
-             lambda m, x, y: m.compile("sgd", "mse", {"kinds": "mae"})),
+             lambda m, x, y: m.compile("sgd", "mse", None, {"kinds": "mae"})),
             ("there is no layer 'x'; there are", lambda m, x, y: m.get_layer("x")),
         ],
     )  # fmt: skip

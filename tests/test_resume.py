@@ -40,8 +40,8 @@ def network(optimizer: Any = "adam") -> Model:
     model.compile(
         optimizer,
         ["sparse_categorical_crossentropy", "mse"],
-        [["accuracy"], ["mae", losses.Huber(0.5)]],
         loss_weights=[1, 0.5],
+        metrics=[["accuracy"], ["mae", losses.Huber(0.5)]],
     )
     return model
 
