@@ -99,6 +99,7 @@ class TestConv(Matrix):
                 case((3, 37, 31, 20), (1, 1, 20, 70), (70,), layout="NHWC"),
                 case((2, 21, 23, 29), (5, 5, 29, 40), (40,), stride=2, padding=2, layout="NHWC"),
                 case((5, 33, 3, 4), (34, 33, 3, 3), (34,), padding=1),
+                case((155, 64, 3, 4), (32, 64, 3, 3), (32,), padding=1),  # windows of 151 images at a time
                 case((3, 7, 8, 32), (3, 3, 32, 33), (33,), stride=2, padding=1, layout="NHWC"),
                 case((2, 19, 30, 6), (3, 3, 3, 50), dilation=2, groups=2, padding="same", layout="NHWC"),
             ],
