@@ -154,7 +154,8 @@ typedef struct {
     FD(reach) *reach[3];                /* of each residue */
     int64_t rows, bands, share;         /* rows of out a band; bands a task, or in dw channels */
     int64_t pitch;                      /* NHWC: lanes of w */
-    int64_t apart, before, after;       /* NCHW: of two lanes; elements that a plane's vectors reach beyond it */
+    int64_t apart;                      /* NCHW: elements between the sources of two lanes */
+    int64_t before, after;              /* elements that vectors may reach beyond a plane, or the last pixel of NHWC */
     int along;                          /* NCHW: the sweep goes along a row, from vector to vector */
     int copied;                         /* the source always goes through scratch */
     int64_t phases, columns, left;      /* NCHW scratch is [row][phase][column]; left: the first source column */
@@ -281,26 +282,36 @@ static int64_t FD(row_strands)(FD(strand) *strands, const FD(depthwise) *g, cons
     return count;
 }
 
-/* NCHW: image and channel number `number` of the source, for output depth `depth`. */
-static FD(origin) FD(plane_origin)(const FD(depthwise) *g, int64_t number, int64_t depth, T *band) {
+/* NCHW: what rows first .. last - 1 of out, at depth `depth`, meet of image and channel number `number`; copied to band
+ * where it has to be. */
+static FD(origin)
+    FD(plane_origin)(const FD(depthwise) *g, int64_t number, int64_t depth, int64_t first, int64_t last, T *band) {
     const FD(reach) *d = &g->reach[0][depth % g->residues[0]];
     const int64_t size = g->inputs * g->source[0] * g->source[1] * g->source[2], begin = number * size;
     const int64_t all = g->p->batch * g->p->in_channels * size;
     FD(origin) from = {.depth = d, .z = depth / g->residues[0] * d->step + d->edge, .image = g->src + begin};
+    FD(depthwise_rows)(g, first, last - 1, &from.low, &from.high);
     if (g->copied || begin < g->before || begin + size + g->after > all) from.band = band;
     from.pitch = from.band != NULL ? g->phases * g->columns : g->source[2];
     from.kind = from.band == NULL && g->apart == 2 ? LANES_SECOND_COLUMNS : LANES_COLUMNS;
+    FD(copy_origin)(g, &from);
     return from;
 }
 
-/* NHWC: image n of the source, for output depth `depth`. */
-static FD(origin) FD(pixel_origin)(const FD(depthwise) *g, int64_t n, int64_t depth, T *band) {
+/* NHWC: the same of image n. */
+static FD(origin)
+    FD(pixel_origin)(const FD(depthwise) *g, int64_t n, int64_t depth, int64_t first, int64_t last, T *band) {
     const FD(reach) *d = &g->reach[0][depth % g->residues[0]];
-    const int64_t size = g->inputs * g->p->in_channels * g->source[0] * g->source[1] * g->source[2];
+    const int64_t line = g->inputs * g->p->in_channels * g->source[2], size = g->source[0] * g->source[1] * line;
     FD(origin) from = {.depth = d, .z = depth / g->residues[0] * d->step + d->edge, .image = g->src + n * size};
-    from.band = g->copied ? band : NULL;
+    FD(depthwise_rows)(g, first, last - 1, &from.low, &from.high);
+    /* A vector of the last pixel that is met ends so far into this image, or the next. */
+    const int64_t z = FD(least)(from.z + (d->taps - 1) * d->spread, g->source[0] - 1);
+    const int64_t end = (z * g->source[1] + from.high) * line + g->after;
+    if (g->copied || n * size + end > g->p->batch * size) from.band = band;
     from.pitch = g->p->in_channels;
     from.kind = LANES_CHANNELS;
+    FD(copy_origin)(g, &from);
     return from;
 }
 
@@ -349,9 +360,9 @@ static int FD(plan_depthwise)(FD(depthwise) *g, int64_t extra, T **memory) {
     g->left = FD(ceil_div)(low - g->phases + 1, g->phases);
     g->columns = FD(ceil_div)(high, g->phases) - g->left;
     g->before = FD(most)(-low, 0);
-    g->after = FD(most)(high - g->source[2], 0) + 2 * VL;
+    g->after = last ? FD(most)(VL - p->in_channels, 0) : FD(most)(high - g->source[2], 0) + 2 * VL;
     g->along = p->kernel[1] == 1 && g->target[1] < 4;
-    g->copied = last ? g->inputs > 1 || p->in_channels < VL : g->along || g->apart > 2;
+    g->copied = last ? g->inputs > 1 : g->along || g->apart > 2;
     const int64_t row = last ? g->source[2] * p->in_channels : g->phases * g->columns, stride = g->residues[1];
     const int64_t budget = (last ? 4 : 1) * DEPTHWISE_BAND_BYTES / TBYTES, planes = g->inputs * p->kernel[0];
     for (g->rows = FD(whole)(g->target[1], stride);; g->rows = FD(whole)((g->rows + 1) / 2, stride)) {
@@ -364,7 +375,7 @@ static int FD(plan_depthwise)(FD(depthwise) *g, int64_t extra, T **memory) {
     g->share = FD(least)(4096 / (g->rows * g->target[2]), p->batch * p->in_channels * g->target[0] / 16);
     g->share = last ? 1 : FD(most)(g->share, 1);
     g->table = last ? 0 : g->multiplier * g->taps * VL;
-    g->band = FD(whole)(last && !g->copied ? 0 : planes * g->height * row + VL, VL);
+    g->band = FD(whole)(last && !g->copied && g->after == 0 ? 0 : planes * g->height * row + VL, VL);
     const int64_t merged = last ? g->outputs : g->residues[2] == 1 ? 1 : g->residues[2] * g->rows;
     g->merge_pitch = last ? g->target[2] * p->in_channels : FD(whole)(g->reach[2][0].outputs, VL);
     g->merge = merged == 1 ? 0 : FD(whole)(merged * g->merge_pitch + VL, VL);

@@ -182,9 +182,7 @@ static void FD(dw_channel)(FD(depthwise_dw) *h, int64_t number, void *scratch) {
         for (int64_t i = 0; i < p->out[0] * g->bands; i++) {
             const int64_t plane = n * p->in_channels + channel, depth = i / g->bands, first = i % g->bands * g->rows;
             const int64_t rows = FD(least)(p->out[1] - first, g->rows);
-            FD(origin) from = FD(plane_origin)(g, plane, depth, band);
-            FD(depthwise_rows)(g, first, first + rows - 1, &from.low, &from.high);
-            FD(copy_origin)(g, &from);
+            const FD(origin) from = FD(plane_origin)(g, plane, depth, first, first + rows, band);
             FD(reach) r = g->reach[1][0];
             r.edge += first * r.step - from.low;
             r.outputs = rows;
@@ -229,9 +227,7 @@ static void FD(depthwise_dw_pixels_task)(void *arg, int64_t task, void *scratch)
     for (int64_t i = task * rows / h->parts; i < (task + 1) * rows / h->parts && !fd_stopped(); i++) {
         const int64_t row = i % p->out[1], depth = i / p->out[1] % p->out[0], n = i / p->out[1] / p->out[0];
         const T *dy = h->dy + i * line * g->multiplier;
-        FD(origin) from = FD(pixel_origin)(g, n, depth, band);
-        FD(depthwise_rows)(g, row, row, &from.low, &from.high);
-        FD(copy_origin)(g, &from);
+        const FD(origin) from = FD(pixel_origin)(g, n, depth, row, row + 1, band);
         if (!FD(all_finite)(dy, line * g->multiplier)) __atomic_store_n(&h->finite, 0, __ATOMIC_RELAXED);
         FD(dw_sweep) s = {.strand = strands, .pitch = channels, .dy_pitch = channels, .kind = from.kind};
         s.strands = FD(row_strands)(strands, g, &from, row);

@@ -169,9 +169,7 @@ static void FD(plane_band)(const FD(depthwise) *g, int64_t band_number, void *sc
     const int64_t last = FD(least)(first + g->rows, g->target[1]), width = g->target[2];
     T *table = scratch, *band = table + g->table, *merge = band + g->band, bias[VL];
     FD(strand) *strands = (FD(strand) *)(merge + g->merge);
-    FD(origin) from = FD(plane_origin)(g, number, depth, band);
-    FD(depthwise_rows)(g, first, last - 1, &from.low, &from.high);
-    FD(copy_origin)(g, &from);
+    const FD(origin) from = FD(plane_origin)(g, number, depth, first, last, band);
     /* The weights of a channel lie together, whichever pass it is. */
     const T *w = g->w + channel * g->multiplier * g->taps;
     for (int64_t t = 0; t < g->multiplier * g->taps; t++) vstore(table + t * VL, vset1(w[t]));
@@ -223,9 +221,7 @@ static void FD(depthwise_pixels_task)(void *arg, int64_t task, void *scratch) {
     T *band = scratch, *merge = band + g->band;
     T *out = g->out + ((n * g->target[0] + depth) * g->target[1] + first) * width;
     FD(strand) *strands = (FD(strand) *)(merge + g->merge);
-    FD(origin) from = FD(pixel_origin)(g, n, depth, band);
-    FD(depthwise_rows)(g, first, last - 1, &from.low, &from.high);
-    FD(copy_origin)(g, &from);
+    const FD(origin) from = FD(pixel_origin)(g, n, depth, first, last, band);
 
     for (int64_t y = 0; y < last - first && !fd_stopped(); y++) {
         FD(sweep) s = {.strand = strands, .lanes = channels, .kind = from.kind};
@@ -274,7 +270,7 @@ static void FD(pack_depthwise)(T *to, const FD(depthwise) *g, const T *w, const 
 static int FD(run_depthwise)(int *rc, void *out, const void *src, const void *w, const void *bias, const void *scale,
                              const fd_conv *p, int backward, int act, double alpha, int threads) {
     const int last = (int)p->channels_last;
-    if (!FD(is_depthwise)(p) || (last && p->in_channels * 4 < VL)) return 0;
+    if (!FD(is_depthwise)(p)) return 0;
     FD(depthwise) g = {.out = out, .src = src, .bias = bias, .p = p, .backward = backward, .act = act};
     g.alpha = (T)alpha;
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2], multiplier = p->out_channels / p->groups;
