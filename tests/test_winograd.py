@@ -11,8 +11,10 @@ from fastdl import backends
 from harness import FAST_ENGINES
 from layouts import to_last, w_to_last
 
+needs_native = pytest.mark.skipif(backends.native_error is not None, reason=str(backends.native_error))
 
-@pytest.mark.skipif(backends.native_error is not None, reason=str(backends.native_error))
+
+@needs_native
 @pytest.mark.parametrize(
     "size, shape, options",
     [
@@ -93,6 +95,7 @@ def test_one_bad_pixel_and_the_gradient_of_the_weights(engine: str) -> None:
     assert bad_dy.sum() == bad_dy[3].size
 
 
+@needs_native
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_an_image_gives_the_same_bits_alone_and_in_company(layout: str) -> None:
     """Small images share a task of Winograd's algorithm; a tile's arithmetic is its own."""
