@@ -301,7 +301,18 @@ class SimpleRNN(Recurrent):
         self.arguments = {"activation": activation}
 
 
-class LSTM(Recurrent):
+class _Gated(Recurrent):
+    """Base of the recurrences whose gates have an activation of their own."""
+
+    def __init__(
+        self, units: int, activation: str, recurrent_activation: str, use_bias: bool, **options: Any
+    ) -> None:
+        super().__init__(units, activation, use_bias, **options)
+        checks.one_of(self.name, "recurrent_activation", recurrent_activation, ("sigmoid",))
+        self.recurrent_activation = recurrent_activation
+
+
+class LSTM(_Gated):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997); `functional.lstm` has the equations.
 
     Parameters
@@ -364,9 +375,7 @@ class LSTM(Recurrent):
         unit_forget_bias: bool = True,
         **options: Any,
     ) -> None:
-        super().__init__(units, activation, use_bias, **options)
-        checks.one_of(self.name, "recurrent_activation", recurrent_activation, ("sigmoid",))
-        self.recurrent_activation = recurrent_activation
+        super().__init__(units, activation, recurrent_activation, use_bias, **options)
         self.unit_forget_bias = unit_forget_bias
 
     def build(self, input_shape: Shape) -> None:
@@ -375,7 +384,7 @@ class LSTM(Recurrent):
             self._params["bias"][self.units : 2 * self.units] = 1
 
 
-class GRU(Recurrent):
+class GRU(_Gated):
     """Gated recurrent unit (Cho et al., 2014); `functional.gru` has the equations.
 
     Parameters
@@ -421,9 +430,7 @@ class GRU(Recurrent):
         reset_after: bool = True,
         **options: Any,
     ) -> None:
-        super().__init__(units, activation, use_bias, **options)
-        checks.one_of(self.name, "recurrent_activation", recurrent_activation, ("sigmoid",))
-        self.recurrent_activation = recurrent_activation
+        super().__init__(units, activation, recurrent_activation, use_bias, **options)
         self.reset_after = reset_after
         self.arguments = {"reset_after": reset_after}
 
