@@ -161,7 +161,7 @@ def measure(
                 calls[name] = call.run
         except Exception as error:  # another library's trouble is no reason not to time the rest
             failed(failures, case, direction, name, error)
-    return summary.line(case, direction, threads, interleave(calls, seconds))
+    return summary.line(case, direction, threads, interleave(calls, seconds, threads))
 
 
 def with_one_thread(run: Callable[[], Any]) -> Callable[[], Any]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import gc
 import statistics
 from collections.abc import Callable, Mapping
-from time import perf_counter
+from time import perf_counter, process_time, sleep
 from typing import Any, NamedTuple
 
 Function = Callable[[], Any]
 
 SHORTEST_SAMPLE = 2e-3  # seconds: what a clock and an interrupt add to one sample stays below a percent
 FEWEST_ROUNDS = 9
+PAUSE = 2e-3  # seconds that `settle` looks at
+LONGEST_PAUSE = 0.1  # no library is known to spin for longer than a tenth of that
 
 
 class Ratio(NamedTuple):
@@ -29,8 +31,7 @@ class Ratio(NamedTuple):
 def sample(function: Function, repeats: int) -> float:
     """Return the seconds that one call takes, as the mean of `repeats` in a row.
 
-    Short calls are preceded by one that does not count: it finds the other libraries' threads still waiting
-    for work, and its own data no longer in the cache.
+    Short calls are preceded by one that does not count: its threads sleep, and its data left the cache.
     """
     if repeats > 1:
         function()
@@ -40,7 +41,20 @@ def sample(function: Function, repeats: int) -> float:
     return (perf_counter() - start) / repeats
 
 
-def interleave(functions: Mapping[str, Function], seconds: float) -> dict[str, list[float]]:
+def settle() -> None:
+    """Wait until this process's threads sleep.
+
+    A library's threads spin for more work after a call, PyTorch's for 8 ms, and would take a processor from
+    the next library.
+    """
+    for _ in range(round(LONGEST_PAUSE / PAUSE)):
+        before = process_time()
+        sleep(PAUSE)
+        if process_time() - before < PAUSE / 4:
+            return
+
+
+def interleave(functions: Mapping[str, Function], seconds: float, threads: int) -> dict[str, list[float]]:
     """Time all of `functions` in turn, each for about `seconds` and in `FEWEST_ROUNDS` samples at least."""
     repeats = {}
     for name, function in functions.items():
@@ -53,6 +67,8 @@ def interleave(functions: Mapping[str, Function], seconds: float) -> dict[str, l
         stop = perf_counter() + seconds * len(functions)
         while perf_counter() < stop or len(next(iter(times.values()))) < FEWEST_ROUNDS:
             for name, function in functions.items():
+                if threads > 1:
+                    settle()
                 times[name].append(sample(function, repeats[name]))
     finally:
         if enabled:
