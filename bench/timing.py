@@ -31,10 +31,10 @@ class Ratio(NamedTuple):
 def sample(function: Function, repeats: int) -> float:
     """Return the seconds that one call takes, as the mean of `repeats` in a row.
 
-    Short calls are preceded by one that does not count: its threads sleep, and its data left the cache.
+    They are preceded by one that does not count: the threads sleep, Linux may wake a second one on the first
+    one's processor, which takes it milliseconds to mend, and the data has left the cache.
     """
-    if repeats > 1:
-        function()
+    function()
     start = perf_counter()
     for _ in range(repeats):
         function()
