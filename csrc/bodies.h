@@ -7,6 +7,7 @@
 
 #include "gemm.h"
 
+#include "algorithm.h"
 #include "taps.h"
 
 #include "patch.h"

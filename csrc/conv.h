@@ -2,6 +2,7 @@
 
 /* Pack the weights and run a task for each band. */
 static int FD(run_bands)(FD(tap_sum) *s, FD(weights) *v, int threads) {
+    if (FD(asked)(s->p, FD_DIRECT)) return FD_OK;
     FD(plan_bands)(s);
     const int64_t panels = s->groups * (FD(ceil_div)(s->outputs, MR));
     const int64_t tasks = s->batch * s->groups * s->axis[0].lattice * s->row_bands * s->column_bands;
@@ -25,7 +26,7 @@ static int FD(run_bands)(FD(tap_sum) *s, FD(weights) *v, int threads) {
 /* What computes a tap sum, by its shape alone: Winograd's algorithm (winograd.h) or rows of pixels (pixels.h) where
  * they pay, and bands of the source (taps.h) elsewhere, or where the others find numbers that they cannot serve. */
 static int FD(run_tap_sum)(FD(tap_sum) *s, FD(weights) *v, int threads) {
-    const int64_t taps = s->strict ? 0 : FD(winograd_taps)(s);
+    const int64_t taps = s->p->strict ? 0 : FD(winograd_taps)(s);
     int rc = FD_OK, done = 0;
     if (taps > 0) rc = FD(run_winograd)(&done, s, v, taps, threads);
     if (rc == FD_OK && !done && FD(in_pixels)(s)) rc = FD(run_pixels)(&done, s, v, threads);
@@ -64,8 +65,7 @@ static int FD(fd_conv_fwd)(void *y, const void *x, const void *w, const void *b,
                            int act, double alpha, int threads) {
     const fd_conv row = FD(one_row)(plan), *p = &row;
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
-    FD(tap_sum) s = {.src = x, .out = y, .batch = p->batch, .groups = p->groups, .act = act, .alpha = (T)alpha};
-    s.strict = (int)p->strict;
+    FD(tap_sum) s = {.p = p, .src = x, .out = y, .batch = p->batch, .groups = p->groups, .act = act, .alpha = (T)alpha};
     s.channels = p->in_channels / p->groups;
     s.outputs = p->out_channels / p->groups;
     if (p->batch * p->out_channels * p->out[0] * p->out[1] * p->out[2] == 0) return FD_OK;
@@ -96,8 +96,7 @@ static int FD(fd_conv_dx)(void *dx, const void *dy, const void *w, const void *b
                           const fd_conv *plan, int act, double alpha, int threads) {
     const fd_conv row = FD(one_row)(plan), *p = &row;
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
-    FD(tap_sum) s = {.src = dy, .crops = 1, .batch = p->batch, .groups = p->groups, .act = act, .alpha = (T)alpha};
-    s.strict = (int)p->strict;
+    FD(tap_sum) s = {.p = p, .src = dy, .crops = 1, .batch = p->batch, .groups = p->groups, .act = act, .alpha = (T)alpha};
     s.channels = p->out_channels / p->groups;
     s.outputs = p->in_channels / p->groups;
     if (p->batch * p->in_channels * p->in[0] * p->in[1] * p->in[2] == 0) return FD_OK;

@@ -173,7 +173,7 @@ static void FD(plan_dw)(FD(dw) *g) {
 /* By Winograd's algorithm where that pays; *finite says whether it was done. */
 static int FD(conv_dw_winograd)(int *finite, T *dw, const T *dy, const T *x, const fd_conv *p, int threads) {
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
-    FD(tap_sum) s = {.src = x, .batch = p->batch, .groups = p->groups};
+    FD(tap_sum) s = {.p = p, .src = x, .batch = p->batch, .groups = p->groups};
     s.channels = p->in_channels / p->groups;
     s.outputs = p->out_channels / p->groups;
     if (p->strict || s.batch * s.channels * s.outputs == 0) return FD_OK;
@@ -197,6 +197,7 @@ static int FD(conv_dw_winograd)(int *finite, T *dw, const T *dy, const T *x, con
  */
 static int FD(pointwise_dw)(T *dw, const T *dy, const T *x, const fd_conv *p, int threads) {
     const int64_t pixels = p->in[0] * p->in[1] * p->in[2], channels = p->in_channels, outputs = p->out_channels;
+    if (FD(asked)(p, FD_GEMM)) return FD_OK;
     if (p->channels_last)
         return FD(fd_gemm)(dw, x, dy, NULL, NULL, channels, outputs, p->batch * pixels, 1, 0, FD_LINEAR, 0, threads);
     FD(gemm_block) g = {.c = dw, .a = dy, .b = x, .n = channels, .act = FD_LINEAR};
@@ -227,6 +228,7 @@ static int FD(fd_conv_dw)(void *dw, const void *dy, const void *x, const fd_conv
     const int64_t windows = p->batch * p->out[0] * p->out[1] * p->out[2] * FD(row_of_windows)(p);
     if (FD(is_small)(p) && windows * TBYTES <= SMALL_DW_BYTES) return FD(small_dw)(dw, dy, x, p, threads);
     if (p->groups == 1 && FD(pointwise)(p)) return FD(pointwise_dw)(dw, dy, x, p, threads);
+    if (FD(asked)(p, FD_DIRECT)) return FD_OK;
     const int last = (int)p->channels_last;
     FD(image_strides)(&g.x_image, &g.x.channel, g.x.stride, p->in_channels, p->in, last);
     FD(image_strides)(&g.dy_image, &g.dy_output, g.dy_stride, p->out_channels, p->out, last);

@@ -55,6 +55,7 @@ static void FD(turn_task)(void *arg, int64_t task, void *scratch) {
 static int FD(small_fwd)(T *y, const T *x, const T *w, const T *b, const T *scale, const fd_conv *p, int act,
                          double alpha, int threads) {
     const int64_t pixels = p->out[0] * p->out[1] * p->out[2], outputs = p->out_channels, k = FD(row_of_windows)(p);
+    if (FD(asked)(p, FD_IM2COL)) return FD_OK;
     const int64_t image = p->in_channels * p->in[0] * p->in[1] * p->in[2], many = FD(images_at_a_time)(p);
     const int last = (int)p->channels_last;
     T *cols = fd_alloc((size_t)(many * pixels * (k + outputs)) * sizeof(T));
@@ -83,6 +84,7 @@ static int FD(small_fwd)(T *y, const T *x, const T *w, const T *b, const T *scal
  * source    as small_fwd */
 static int FD(small_dx)(T *dx, const T *dy, const T *w, const fd_conv *p, int threads) {
     const int64_t pixels = p->out[0] * p->out[1] * p->out[2], outputs = p->out_channels, k = FD(row_of_windows)(p);
+    if (FD(asked)(p, FD_IM2COL)) return FD_OK;
     const int64_t image = p->in_channels * p->in[0] * p->in[1] * p->in[2], many = FD(images_at_a_time)(p);
     const int last = (int)p->channels_last;
     T *cols = fd_alloc((size_t)(many * pixels * (k + outputs)) * sizeof(T));
@@ -111,6 +113,7 @@ static int FD(small_dx)(T *dx, const T *dy, const T *w, const fd_conv *p, int th
  * source    as small_fwd */
 static int FD(small_dw)(T *dw, const T *dy, const T *x, const fd_conv *p, int threads) {
     const int64_t pixels = p->out[0] * p->out[1] * p->out[2], outputs = p->out_channels, k = FD(row_of_windows)(p);
+    if (FD(asked)(p, FD_IM2COL)) return FD_OK;
     const int64_t rows = p->batch * pixels;
     T *cols = fd_alloc((size_t)(rows * (k + outputs)) * sizeof(T));
     if (cols == NULL) return FD_NOMEM;

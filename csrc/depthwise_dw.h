@@ -277,6 +277,8 @@ static void FD(add_parts)(T *dw, const FD(depthwise_dw) *h) {
  * source    as run_depthwise */
 static int FD(run_depthwise_dw)(int *rc, void *dw, const void *dy, const void *x, const fd_conv *p, int threads) {
     if (!FD(is_depthwise)(p)) return 0;
+    *rc = FD_OK;
+    if (FD(asked)(p, FD_DEPTHWISE)) return 1;
     FD(depthwise_dw) h = {.g = {.src = x, .p = p}, .dy = dy, .finite = 1};
     const int last = (int)p->channels_last;
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2], pixels = p->out[0] * p->out[1] * p->out[2];

@@ -271,6 +271,8 @@ static int FD(run_depthwise)(int *rc, void *out, const void *src, const void *w,
                              const fd_conv *p, int backward, int act, double alpha, int threads) {
     const int last = (int)p->channels_last;
     if (!FD(is_depthwise)(p)) return 0;
+    *rc = FD_OK;
+    if (FD(asked)(p, FD_DEPTHWISE)) return 1;
     FD(depthwise) g = {.out = out, .src = src, .bias = bias, .p = p, .backward = backward, .act = act};
     g.alpha = (T)alpha;
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2], multiplier = p->out_channels / p->groups;

@@ -54,12 +54,16 @@ enum { FD_SGD, FD_MOMENTUM, FD_NESTEROV, FD_ADAGRAD, FD_ADADELTA, FD_RMSPROP, FD
 /* Recurrence kinds, in the order of shapes_recurrent.RECURRENCES. */
 enum { FD_RNN_TANH, FD_RNN_RELU, FD_LSTM, FD_GRU, FD_GRU_RESET_BEFORE };
 
+/* What computes a convolution, in the order of shapes.CONV_ALGORITHMS. */
+enum { FD_NOTHING, FD_DIRECT, FD_DIRECT_NHWC, FD_DEPTHWISE, FD_WINOGRAD, FD_IM2COL, FD_GEMM };
+
 /* A convolution over three spatial axes (depth, height, width); the missing ones have size 1. */
 typedef struct {
     int64_t batch, in_channels, out_channels, groups;
     int64_t in[3], kernel[3], stride[3], dilation[3], pad[3], out[3]; /* pad: before the first element */
     int64_t channels_last;                                            /* 0: NCHW + OIHW, 1: NHWC + HWIO */
     int64_t strict;                                                   /* 1: each product is computed, no Winograd */
+    int64_t *asked; /* NULL, or where to put the algorithm that would serve; no array is touched then */
 } fd_conv;
 
 /* A pooling over three spatial axes. */

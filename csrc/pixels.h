@@ -200,6 +200,8 @@ static int FD(in_pixels)(const FD(tap_sum) *s) {
 
 /* *finite is 0 where nothing was done: the source crops, and a weight that is not finite must not meet its padding. */
 static int FD(run_pixels)(int *finite, const FD(tap_sum) *s, FD(weights) *v, int threads) {
+    *finite = 1;
+    if (FD(asked)(s->p, FD_DIRECT_NHWC)) return FD_OK;
     FD(pixels) g = {.s = s, .v = v, .run = s->offset, .vectors = FD(ceil_div)(s->outputs, VL)};
     g.count = FD(ceil_div)(g.vectors, NV);
     FD(plan_pixels)(&g);

@@ -32,6 +32,7 @@ typedef struct {
 } FD(axis);
 
 typedef struct {
+    const fd_conv *p;
     const T *src;
     T *out;
     const T *panels;                          /* for each group and panel of MR outputs: bias, then w as [c][tap][MR] */
@@ -41,7 +42,7 @@ typedef struct {
     int64_t taps, rows, columns, row_bands, column_bands; /* rows and columns of a band */
     int64_t height, pitch, plane, channel;                /* of scratch: rows, row pitch, phase, channel */
     int64_t *offset;                                      /* of each tap, in a channel of scratch */
-    int act, strict;
+    int act;
     int crops;  /* outside the source there is nothing, rather than a zero that takes part */
     int masked; /* crops, and a weight is not finite: its product with that nothing must not be NaN */
     T alpha;
@@ -84,9 +85,8 @@ static void FD(join_rows)(const FD(tap_sum) *s, int64_t *rows, int64_t *columns)
     *rows = 1;
 }
 
-/* Lanes from one row to the next: vectors begin anew with each row, or run through the whole band, whichever costs
- * less. A vector costs MR steps a tap, and its store a step or two an output, or a dozen when it crosses a row's end.
- */
+/* Lanes from one row to the next: vectors begin anew with each row, or run through the whole band, whichever is
+ * cheaper. A vector costs MR steps a tap, and its store a step or two an output, or a dozen across a row's end. */
 static int64_t FD(lane_pitch)(const FD(tap_sum) *s, int64_t rows, int64_t columns) {
     const int64_t by_row = FD(whole)(columns, VL), flat = FD(whole)((rows - 1) * s->pitch + columns, VL);
     const int64_t steps = s->channels * s->taps;

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, wraps
 from typing import Any, NoReturn, TypeVar
 
@@ -53,6 +53,7 @@ LOSSES = (
 )
 
 UPDATES = ("sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam")
+CONV_ALGORITHMS = ("none", "direct", "direct-nhwc", "depthwise", "winograd", "im2col", "gemm")
 
 _Plan = TypeVar("_Plan")
 
@@ -61,7 +62,8 @@ _Plan = TypeVar("_Plan")
 class ConvPlan:
     """One convolution: y = x ⋆ w. A transposed one holds the convolution it is the adjoint of.
 
-    The tuples of three are (D, H, W); the shapes are the person's, with ``ndim + 2`` axes.
+    The tuples of three are (D, H, W); the shapes are the person's, with ``ndim + 2`` axes. ``ctx.plan`` alone
+    has algorithms: the engine's choice, for the call itself and for its gradients.
     """
 
     ndim: int
@@ -80,6 +82,9 @@ class ConvPlan:
     x_shape: Shape
     w_shape: Shape
     y_shape: Shape
+    algorithm: str = field(default="", compare=False)
+    dx_algorithm: str = field(default="", compare=False)
+    dw_algorithm: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class Ops:
     conv_fwd: Primitive
     conv_dx: Primitive
     conv_dw: Primitive
+    conv_algorithm: Primitive
     bias_grad: Primitive
     maxpool_fwd: Primitive
     maxpool_bwd: Primitive
@@ -96,13 +97,17 @@ def select(name: str = "auto") -> Ops:
     found: dict[str, Primitive] = {}
     engines: dict[str, str] = {}
     for engine in chain:
-        module = import_module(f".{_MODULES[engine]}", __name__)
+        module = _module(engine)
         label = f"native ({module.isa()})" if engine == "native" else engine
         for primitive in PRIMITIVES:
             if primitive not in found and hasattr(module, primitive):
                 found[primitive] = getattr(module, primitive)
                 engines[primitive] = label
     return Ops(name=name, engines=MappingProxyType(engines), **found)
+
+
+def _module(engine: str) -> ModuleType:
+    return import_module(f".{_MODULES[engine]}", __name__)
 
 
 class Info(dict[str, Any]):
@@ -124,6 +129,9 @@ class Info(dict[str, Any]):
 def info() -> Info:
     """Say what computes here: versions, instruction set, threads, and the engine of each primitive.
 
+    The algorithms are those that a convolution may be computed by. Which one serves a call is a matter of its
+    shapes: ``ctx.plan.algorithm`` of `fastdl.functional.conv2d_forward` and its like says it.
+
     Returns
     -------
     Info
@@ -138,6 +146,8 @@ def info() -> Info:
     from .. import __version__
 
     settings = current()
+    engines = dict(select(settings.backend).engines)
+    algorithms = _module(engines["conv_algorithm"].split()[0]).CONV_ALGORITHMS
     return Info(
         fastdl=__version__,
         numpy=np.__version__,
@@ -150,5 +160,6 @@ def info() -> Info:
         dtype=settings.dtype,
         data_format=settings.data_format,
         precision=settings.precision,
-        engines=dict(select(settings.backend).engines),
+        algorithms=", ".join(algorithms),
+        engines=engines,
     )

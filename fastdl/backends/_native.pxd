@@ -15,6 +15,7 @@ cdef extern from "fastdl.h" nogil:
         int64_t pad[3]
         int64_t out[3]
         int64_t channels_last, strict
+        int64_t *asked
 
     ctypedef struct fd_pool:
         int64_t batch, channels

@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import shapes, shapes_recurrent
 from ..config import current
+from ..shapes import CONV_ALGORITHMS
 
 try:
     from ._native import isa as isa
@@ -98,6 +99,10 @@ def conv_dw(dy: np.ndarray, x: np.ndarray, plan: ConvPlan) -> np.ndarray:
     dw = np.empty(plan.w_shape, x.dtype)
     _native.conv_dw(dw, dy, x, plan, _strict(), current().threads)
     return dw
+
+
+def conv_algorithm(primitive: str, plan: ConvPlan, dtype: np.dtype) -> str:
+    return CONV_ALGORITHMS[_native.conv_algorithm(primitive, dtype == np.float64, plan, _strict())]
 
 
 def bias_grad(dy: np.ndarray, outer: int, channels: int, inner: int) -> np.ndarray:

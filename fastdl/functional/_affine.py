@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..backends import Ops
 from ..checks import ActivationLike, Shape, number, one_of, wanted
-from ..shapes import ACTIVATIONS, DEFAULT_ALPHA
+from ..shapes import ACTIVATIONS, DEFAULT_ALPHA, ConvPlan
 from ._arrays import Array, check_ctx, floats, gradient, restored
 
 ARGUMENTS = ("x", "w", "b")
@@ -57,7 +57,15 @@ class AffineContext:
 
     @property
     def plan(self) -> Any:
-        return self.call.plan
+        """The sizes of the call; of a convolution also the algorithms that the engine chooses for them."""
+        call = self.call
+        if not isinstance(call.plan, ConvPlan):
+            return call.plan
+        passes = ["conv_fwd", "conv_dx", "conv_dw"]
+        if call.op.startswith("conv_transpose"):  # the adjoint
+            passes[:2] = passes[1::-1]
+        chosen = [call.ops.conv_algorithm(primitive, call.plan, call.x.dtype) for primitive in passes]
+        return replace(call.plan, **dict(zip(("algorithm", "dx_algorithm", "dw_algorithm"), chosen)))
 
 
 def checked_floats(op: str, x: Any, w: Any, b: Any, scale: Any) -> tuple[Sequence[Any], np.dtype[Any], bool]:

@@ -130,7 +130,18 @@ def conv2d_forward(
 ) -> tuple[Array, AffineContext]:
     """Return what `conv2d` returns, and the ctx that `conv2d_backward` takes.
 
-    The ctx holds x, w and y themselves: they must not be written to before the backward.
+    The ctx holds x, w and y themselves: they must not be written to before the backward. Which algorithm
+    computes the call and its gradients, the engine chooses by shape, and ctx.plan says it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastdl
+    >>> import fastdl.functional as F
+    >>> x, w = np.ones((1, 32, 16, 16), np.float32), np.ones((32, 32, 3, 3), np.float32)
+    >>> y, ctx = F.conv2d_forward(x, w, padding="same")
+    >>> ctx.plan.algorithm in fastdl.info()["algorithms"].split(", ")  # "winograd", where there are kernels
+    True
     """
     geometry = (stride, padding, dilation, groups, layout)
     return _output_and_ctx("conv2d", 2, x, w, b, activation, geometry)
@@ -310,7 +321,7 @@ def _checked(
 
 def _backward(op: str, dy: Any, ctx: AffineContext, needs: tuple[str, ...]) -> Gradients:
     dz = gradient_of_sum(op, dy, ctx, needs)
-    call, plan = ctx.call, ctx.plan
+    call, plan = ctx.call, ctx.call.plan
     dx = dw = db = None
     if "x" in needs:
         dx = restored(call.ops.conv_dx(dz, call.w, None, plan), call.dtype)

@@ -309,7 +309,7 @@ def _checked(
 
 def _backward(op: str, dy: Any, ctx: AffineContext, needs: tuple[str, ...]) -> Gradients:
     dz = gradient_of_sum(op, dy, ctx, needs)
-    call, plan = ctx.call, ctx.plan
+    call, plan = ctx.call, ctx.call.plan
     dx = dw = db = None
     if "x" in needs:
         dx = restored(call.ops.conv_fwd(dz, call.w, None, plan), call.dtype)

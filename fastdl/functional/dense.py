@@ -120,7 +120,7 @@ def linear_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = 
            [2.]]), None)
     """
     dz = gradient_of_sum("linear", dy, ctx, needs)
-    call, plan = ctx.call, ctx.plan
+    call, plan = ctx.call, ctx.call.plan
     dz = dz.reshape(plan.rows, plan.out_features)
     dx = dw = db = None
     if "x" in needs:

@@ -12,6 +12,7 @@ cdef int unpack_conv(fd_conv *c, object plan, bint strict=False) except -1:
     spatial(c.out, plan.out_size)
     c.channels_last = plan.layout == "NHWC"
     c.strict = strict
+    c.asked = NULL
     return 0
 
 
@@ -62,6 +63,22 @@ def conv_dw(
     unpack_conv(&sizes, plan, strict)
     with nogil:
         finish(kernels.conv_dw(dw_out, dy_in, x_in, &sizes, threads))
+
+
+def conv_algorithm(str primitive, int dtype, plan, bint strict):
+    """Return the algorithm that serves plan in conv_fwd, conv_dx or conv_dw; no array is touched."""
+    cdef const fd_kernels *kernels = fd_kernels_for(dtype)
+    cdef fd_conv sizes
+    cdef int64_t algorithm = 0
+    unpack_conv(&sizes, plan, strict)
+    sizes.asked = &algorithm
+    if primitive == "conv_fwd":
+        finish(kernels.conv_fwd(NULL, NULL, NULL, NULL, NULL, &sizes, 0, 0, 1))
+    elif primitive == "conv_dx":
+        finish(kernels.conv_dx(NULL, NULL, NULL, NULL, NULL, &sizes, 0, 0, 1))
+    else:
+        finish(kernels.conv_dw(NULL, NULL, NULL, &sizes, 1))
+    return algorithm
 
 
 def im2col(

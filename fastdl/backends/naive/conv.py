@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 Index = tuple[int, ...]
 
+CONV_ALGORITHMS = ("direct",)
+
+
+def conv_algorithm(primitive: str, plan: ConvPlan, dtype: np.dtype) -> str:
+    """Say by which of `shapes.CONV_ALGORITHMS` "conv_fwd", "conv_dx" or "conv_dw" computes plan."""
+    return "direct"
+
 
 def _products(plan: ConvPlan) -> Iterator[tuple[Index, Index, Index]]:
     """Yield the indices of every product: in the padded x (N, C, D, H, W), w (O, I, KD, KH, KW) and y."""

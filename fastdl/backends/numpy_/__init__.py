@@ -7,7 +7,7 @@
 #     gathered by a product with a matrix of zeros and ones.
 """
 
-from .conv import col2im, conv_dw, conv_dx, conv_fwd, im2col
+from .conv import CONV_ALGORITHMS, col2im, conv_algorithm, conv_dw, conv_dx, conv_fwd, im2col
 from .dense import bias_grad, gemm
 from .embedding import gather, scatter_add
 from .loss import loss_bwd, loss_fwd, softmax_bwd, softmax_fwd, softmax_xent_bwd, softmax_xent_fwd
@@ -18,12 +18,14 @@ from .pool import avgpool_bwd, avgpool_fwd, maxpool_bwd, maxpool_fwd, upsample_b
 from .recurrent import rnn_bwd, rnn_fwd
 
 __all__ = [
+    "CONV_ALGORITHMS",
     "act_bwd",
     "act_fwd",
     "avgpool_bwd",
     "avgpool_fwd",
     "bias_grad",
     "col2im",
+    "conv_algorithm",
     "conv_dw",
     "conv_dx",
     "conv_fwd",

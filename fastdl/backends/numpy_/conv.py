@@ -23,6 +23,12 @@ BLOCK_BYTES = 4 << 20
 
 Block = tuple[slice, slice, slice, slice, slice]
 
+CONV_ALGORITHMS = ("im2col",)
+
+
+def conv_algorithm(primitive: str, plan: ConvPlan, dtype: np.dtype) -> str:
+    return "im2col"
+
 
 def _blocks(plan: ConvPlan, itemsize: int) -> Iterator[Block]:
     """Yield slices of (N, channels, OD, OH, OW) that cover the output: some images, or rows of one image."""
