@@ -12,6 +12,8 @@
 
 #include "patch.h"
 
+#include "winograd_parts.h"
+
 #include "winograd.h"
 #include "winograd_dw.h"
 

@@ -23,40 +23,15 @@
 #define WINOGRAD_TILE_BYTES (768 * 1024)    /* of a band's transformed tiles and products */
 
 typedef struct {
-    const FD(tap_sum) *s;
+    FD(tiling) by;
     const FD(weights) *v;
-    int64_t taps, size, products;        /* taps an axis, source elements an axis of a tile, size * size */
-    int64_t tiles[2], band[2], bands[2]; /* of the image, of a band, number of bands: rows and columns */
-    int64_t block, phases, channels;     /* channels of a phase in whole vectors; phases; their product */
-    int64_t outputs, first, group;       /* outputs of a block in whole vectors, from `first` on, of one group */
-    int64_t images;                      /* of a task */
+    int64_t block, channels;       /* channels of a part in whole vectors; of all parts */
+    int64_t outputs, first, group; /* outputs of a block in whole vectors, from `first` on, of one group */
+    int64_t all_grids, grids;      /* of the batch, of a task */
     int64_t weight_step, tile_step, product_step; /* elements from one product to the next */
     T *weights;                                   /* [product][channels][outputs] */
     int finite;
 } FD(winograd);
-
-/* B^T d for one column of taps + 3, pitch apart. */
-FD_INLINE void FD(transform_source)(V *d, int pitch, int taps) {
-    const V d0 = d[0], d1 = d[pitch], d2 = d[2 * pitch], d3 = d[3 * pitch], d4 = d[4 * pitch];
-    const V c2 = vset1(2), c4 = vset1(4), c5 = vset1(5);
-    if (taps == 3) {
-        const V d5 = d[5 * pitch];
-        const V even = vfma(-c4, d2, d4), odd = vfma(-c4, d1, d3), a = d4 - d2, b = c2 * (d3 - d1);
-        d[0] = vfma(c4, d0, vfma(-c5, d2, d4));
-        d[pitch] = even + odd;
-        d[2 * pitch] = even - odd;
-        d[3 * pitch] = a + b;
-        d[4 * pitch] = a - b;
-        d[5 * pitch] = vfma(c4, d1, vfma(-c5, d3, d5));
-    } else {
-        const V outer = d3 - d1, inner = d3 - d2;
-        d[0] = vfma(c2, d0 - d2, outer);
-        d[pitch] = vfma(-c2, d1, inner);
-        d[2 * pitch] = vfma(c2, d1 - d2, inner);
-        d[3 * pitch] = outer;
-        d[4 * pitch] = vfma(-c2, outer, d4 - d2);
-    }
-}
 
 /* A^T m for one column of taps + 3, into four. */
 FD_INLINE void FD(transform_output)(V *out, int out_pitch, const V *m, int pitch, int taps) {
@@ -91,20 +66,6 @@ FD_INLINE void FD(transform_weight)(V *out, int out_pitch, const V *w, int pitch
     }
 }
 
-/* The taps of one phase of an axis, in the order of their shifts; their number, or 0 where they are no neighbours. */
-static int64_t FD(taps_of_phase)(int64_t tap[3], int64_t *first, const FD(axis) *axis, int64_t phase) {
-    int64_t taps = 0, span = 0;
-    for (int64_t t = 0; t < axis->taps; t++)
-        if (axis->phase_of[t] == phase && (taps++ == 0 || axis->shift[t] < *first)) *first = axis->shift[t];
-    for (int64_t t = 0; t < axis->taps; t++)
-        if (axis->phase_of[t] == phase) {
-            const int64_t at = axis->shift[t] - *first;
-            if (at < 3) tap[at] = axis->tap[t];
-            if (at > span) span = at;
-        }
-    return span + 1 == taps && taps <= 3 ? taps : 0;
-}
-
 /* computes  panel[c][t][o] = w[o, c, t] for `lanes` outputs, `channels` channels and every tap of the whole kernel
  * touches   panel with VL lanes; zero beyond the outputs */
 static void FD(load_taps)(T *panel, const T *from, const FD(weights) *v, int64_t lanes, int64_t channels,
@@ -132,33 +93,36 @@ static void FD(load_taps)(T *panel, const T *from, const FD(weights) *v, int64_t
  * touches   those elements, zero where c or o is padding */
 static void FD(winograd_weights_task)(void *arg, int64_t task, void *scratch) {
     const FD(winograd) *g = arg;
+    const FD(tiling) *by = &g->by;
+    const FD(tap_sum) *s = by->s;
     const FD(weights) *v = g->v;
-    const FD(axis) *h = &g->s->axis[1], *w = &g->s->axis[2];
     const int64_t all_taps = v->kernel[0] * v->kernel[1] * v->kernel[2];
-    const int taps = (int)g->taps, size = (int)g->size;
+    const int taps = (int)by->taps, size = (int)by->size;
     const int64_t o = task % (g->outputs / VL) * VL, first = task / (g->outputs / VL) * VL;
-    const int64_t left = g->s->outputs - g->first - o, lanes = FD(least)(left, VL);
-    const int64_t channels = lanes > 0 ? FD(least)(g->s->channels - first, VL) : 0;
-    const int64_t output = g->group * g->s->outputs + g->first + o;
+    const int64_t left = s->outputs - g->first - o, lanes = FD(least)(left, VL);
+    const int64_t channels = lanes > 0 ? FD(least)(s->channels - first, VL) : 0;
+    const int64_t output = g->group * s->outputs + g->first + o;
     const V scale = v->scale != NULL && lanes > 0 ? vload_upto(v->scale + output, lanes) : vset1(1);
     T *panel = scratch;
     if (lanes > 0)
         FD(load_taps)(panel, v->w + g->group * v->group + (g->first + o) * v->out + first * v->in, v, lanes, channels,
                       all_taps);
-    for (int64_t phase = 0; phase < g->phases; phase++) {
-        int64_t rows[3], columns[3], unused, tap[9];
-        const int64_t height = FD(taps_of_phase)(rows, &unused, h, phase / w->phases);
-        const int64_t width = FD(taps_of_phase)(columns, &unused, w, phase % w->phases);
+    for (int64_t p = 0; p < by->parts; p++) {
+        const FD(part) *part[2];
+        int64_t tap[9];
+        FD(part_at)(part, by, p);
         for (int i = 0; i < taps * taps; i++)
-            tap[i] = i / taps < height && i % taps < width ? rows[i / taps] * v->kernel[2] + columns[i % taps] : -1;
+            tap[i] = i / taps < part[0]->taps && i % taps < part[1]->taps
+                         ? part[0]->tap[i / taps] * v->kernel[2] + part[1]->tap[i % taps]
+                         : -1;
         for (int64_t c = 0; c < VL; c++) {
             V kernel[9], half[18], all[36];
             for (int i = 0; i < taps * taps; i++)
                 kernel[i] = c < channels && tap[i] >= 0 ? vload(panel + (c * all_taps + tap[i]) * VL) * scale : (V){0};
             for (int j = 0; j < taps; j++) FD(transform_weight)(half + j, taps, kernel + j, taps, taps);
             for (int i = 0; i < size; i++) FD(transform_weight)(all + size * i, 1, half + taps * i, 1, taps);
-            T *to = g->weights + (phase * g->block + first + c) * g->outputs + o;
-            for (int64_t e = 0; e < g->products; e++) vstore(to + e * g->weight_step, all[e]);
+            T *to = g->weights + (p * g->block + first + c) * g->outputs + o;
+            for (int64_t e = 0; e < by->products; e++) vstore(to + e * g->weight_step, all[e]);
         }
     }
 }
@@ -167,9 +131,11 @@ static void FD(winograd_weights_task)(void *arg, int64_t task, void *scratch) {
  * shapes    a (rows, channels), b (channels, vectors * VL), tile (rows, vectors * VL)
  * layout    row-major with pitches pitch, outputs and outputs
  * touches   exactly those elements
- * order     c ascending */
-static void FD(winograd_tile)(T *restrict tile, const T *restrict a, const T *restrict b, int64_t channels,
-                              int64_t pitch, int64_t outputs, int rows, int vectors) {
+ * order     c ascending
+ * A function of its own: where GCC puts it into its caller, it is a tenth slower. */
+__attribute__((noinline)) static void FD(winograd_tile)(T *restrict tile, const T *restrict a, const T *restrict b,
+                                                        int64_t channels, int64_t pitch, int64_t outputs, int rows,
+                                                        int vectors) {
     const T *columns[NV];
     for (int j = 0; j < NV; j++) columns[j] = b + (j < vectors ? j : 0) * VL;
     V acc[MR][NV];
@@ -181,26 +147,20 @@ static void FD(winograd_tile)(T *restrict tile, const T *restrict a, const T *re
 #undef KERNEL
 }
 
-/* The scratch of a task: patch [height][width][VL] of the source or of the outputs, tiles [product][tile][channels],
- * products [product][tile][outputs]. */
-static int64_t FD(winograd_patch)(const FD(winograd) *g) {
-    return (4 * g->band[0] + g->taps - 1) * (4 * g->band[1] + g->taps - 1) * VL;
-}
-
+/* The scratch of a task: patch, tiles [product][tile][channels], products [product][tile][outputs]. */
 static size_t FD(winograd_scratch)(const FD(winograd) *g) {
-    return (size_t)(FD(winograd_patch)(g) + g->products * (g->tile_step + g->product_step)) * sizeof(T);
+    return (size_t)(FD(patch_size)(&g->by) + g->by.products * (g->tile_step + g->product_step)) * sizeof(T);
 }
 
-/* The lanes of patch (outputs) go to `outputs` images of the output at (row, column), as far as they reach. */
-static void FD(store_patch)(T *image, const T *patch, const FD(tap_sum) *s, int64_t outputs, int64_t row,
-                            int64_t column, int64_t height, int64_t width) {
-    const int64_t rows = s->axis[1].lattice - row < height ? s->axis[1].lattice - row : height;
-    const int64_t columns = s->axis[2].lattice - column < width ? s->axis[2].lattice - column : width;
-    const int64_t lanes = FD(least)(outputs, VL);
+/* The lanes of patch (outputs) go to `outputs` images of strides `image` at (row, column), as far as they reach. */
+static void FD(store_patch)(T *out, int64_t channel, const FD(image) *image, const T *patch, int64_t outputs,
+                            int64_t row, int64_t column, int64_t height, int64_t width) {
+    const int64_t rows = FD(least)(image->size[1] - row, height), columns = FD(least)(image->size[2] - column, width);
+    const int64_t step = image->stride[2], lanes = FD(least)(outputs, VL);
     for (int64_t i = 0; i < rows; i++, patch += width * VL) {
-        T *to = image + (row + i) * s->out_s[1] + column * s->out_s[2];
-        if (s->out_c == 1) {
-            for (int64_t j = 0; j < columns; j++) vstore_upto(to + j * s->out_s[2], vload(patch + j * VL), lanes);
+        T *to = out + (row + i) * image->stride[1] + column * step;
+        if (channel == 1) {
+            for (int64_t j = 0; j < columns; j++) vstore_upto(to + j * step, vload(patch + j * VL), lanes);
             continue;
         }
         for (int64_t j = 0, count; j < columns; j += count) {
@@ -208,30 +168,8 @@ static void FD(store_patch)(T *image, const T *patch, const FD(tap_sum) *s, int6
             count = FD(least)(columns - j, VL);
             for (int64_t p = 0; p < VL; p++) square[p] = p < count ? vload(patch + (j + p) * VL) : (V){0};
             vtranspose(square);
-            for (int64_t o = 0; o < lanes; o++)
-                vstore_step(to + o * s->out_c + j * s->out_s[2], square[o], s->out_s[2], count);
+            for (int64_t o = 0; o < lanes; o++) vstore_step(to + o * channel + j * step, square[o], step, count);
         }
-    }
-}
-
-/* tiles[e][tile][c ...] = (B^T d B)[e] for VL channels, c the first, of the tiles in patch. */
-FD_INLINE void FD(transform_patch)(T *tiles, const T *patch, int64_t count, int64_t columns, int64_t step,
-                                   int64_t channels, int taps) {
-    const int size = taps + 3;
-    const int64_t width = 4 * columns + taps - 1;
-    for (int64_t t = 0; t < count; t++) {
-        const T *corner = patch + (t / columns * 4 * width + t % columns * 4) * VL;
-        V d[36];
-#pragma GCC unroll 6
-        for (int i = 0; i < size; i++)
-#pragma GCC unroll 6
-            for (int j = 0; j < size; j++) d[size * i + j] = vload(corner + (i * width + j) * VL);
-#pragma GCC unroll 6
-        for (int j = 0; j < size; j++) FD(transform_source)(d + j, size, taps);
-#pragma GCC unroll 6
-        for (int i = 0; i < size; i++) FD(transform_source)(d + size * i, 1, taps);
-#pragma GCC unroll 36
-        for (int e = 0; e < size * size; e++) vstore(tiles + e * step + t * channels, d[e]);
     }
 }
 
@@ -260,145 +198,145 @@ FD_INLINE V FD(transform_products)(T *patch, const T *products, V bias, int64_t 
     return check;
 }
 
-/* Image 0 as one phase sees it, and where in it the tile of the first output begins. */
-static FD(image) FD(phase_image)(const FD(tap_sum) *s, int64_t phase, int64_t origin[2]) {
-    const FD(axis) *h = &s->axis[1], *w = &s->axis[2];
-    int64_t taps[3];
-    FD(taps_of_phase)(taps, &origin[0], h, phase / w->phases);
-    FD(taps_of_phase)(taps, &origin[1], w, phase % w->phases);
-    origin[0] += h->base;
-    origin[1] += w->base;
-    const int64_t below = h->phase[phase / w->phases], beside = w->phase[phase % w->phases];
-    FD(image) image = {.data = s->src + below * s->src_s[1] + beside * s->src_s[2], .channel = s->src_c};
-    image.size[0] = 1;
-    image.size[1] = FD(ceil_div)(h->source - below, h->step);
-    image.size[2] = FD(ceil_div)(w->source - beside, w->step);
-    image.stride[1] = s->src_s[1] * h->step;
-    image.stride[2] = s->src_s[2] * w->step;
-    return image;
+/* The transformed tiles of a band of one grid: every part of every phase. */
+static void FD(winograd_tiles)(T *tiles, T *patch, const FD(winograd) *g, int64_t grid, int64_t row, int64_t column,
+                               int64_t rows, int64_t columns) {
+    const FD(tiling) *by = &g->by;
+    const FD(tap_sum) *s = by->s;
+    const int64_t height = 4 * rows + by->cut[0].reach - 1, width = 4 * columns + by->cut[1].reach - 1;
+    const int64_t phases = s->axis[2].phases;
+    for (int64_t phase = 0; phase < s->axis[1].phases * phases; phase++) {
+        int64_t origin[2];
+        FD(image) image = FD(source_of_grid)(by, phase / phases, phase % phases, grid % by->grids, origin);
+        const T *first = image.data + grid / by->grids * s->src_n + g->group * s->channels * s->src_c;
+        for (int64_t c = 0; c < g->block; c += VL) {
+            image.data = first + c * s->src_c;
+            image.channels = s->channels - c;
+            FD(copy_patch)(patch, &image, VL, 0, 4 * row + origin[0], 4 * column + origin[1], height, width);
+            for (int64_t p = 0; p < by->parts; p++) {
+                const FD(part) *part[2];
+                FD(part_at)(part, by, p);
+                if (part[0]->phase != phase / phases || part[1]->phase != phase % phases) continue;
+                const T *from = patch + (part[0]->first * width + part[1]->first) * VL;
+                T *to = tiles + p * g->block + c;
+                if (by->taps == 3)
+                    FD(transform_patch)(to, from, width, rows * columns, columns, g->tile_step, g->channels, 3);
+                else
+                    FD(transform_patch)(to, from, width, rows * columns, columns, g->tile_step, g->channels, 2);
+            }
+        }
+    }
+}
+
+/* The channels of all parts that have something at product e, and perhaps others between them. */
+static void FD(channels_of_product)(int64_t *first, int64_t *channels, const FD(winograd) *g, int64_t e) {
+    int64_t low = 0, past = 0;
+    for (int64_t p = 0; p < g->by.parts; p++)
+        if (FD(has_product)(&g->by, p, e)) {
+            if (past == 0) low = p;
+            past = p + 1;
+        }
+    *first = low * g->block;
+    *channels = past == 0 ? 0 : (past - 1 - low) * g->block + g->by.s->channels; /* the last part ends with padding */
 }
 
 static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
     FD(winograd) *g = arg;
-    const FD(tap_sum) *s = g->s;
+    const FD(tiling) *by = &g->by;
+    const FD(tap_sum) *s = by->s;
     if (!__atomic_load_n(&g->finite, __ATOMIC_RELAXED)) return;
-    const int64_t first_column = task % g->bands[1] * g->band[1], a = task / g->bands[1];
-    const int64_t first_row = a % g->bands[0] * g->band[0], first_image = a / g->bands[0] * g->images;
-    const int64_t rows = FD(least)(g->tiles[0] - first_row, g->band[0]);
-    const int64_t columns = FD(least)(g->tiles[1] - first_column, g->band[1]);
-    const int64_t images = FD(least)(s->batch - first_image, g->images), of_image = rows * columns;
-    const int64_t count = images * of_image;
-    T *patch = scratch, *tiles = patch + FD(winograd_patch)(g), *products = tiles + g->products * g->tile_step;
+    const int64_t column = task % by->bands[1] * by->band[1], a = task / by->bands[1];
+    const int64_t row = a % by->bands[0] * by->band[0], first_grid = a / by->bands[0] * g->grids;
+    const int64_t rows = FD(least)(by->tiles[0] - row, by->band[0]);
+    const int64_t columns = FD(least)(by->tiles[1] - column, by->band[1]), of_grid = rows * columns;
+    const int64_t grids = FD(least)(g->all_grids - first_grid, g->grids), count = grids * of_grid;
+    T *patch = scratch, *tiles = patch + FD(patch_size)(by), *products = tiles + by->products * g->tile_step;
 
-    for (int64_t phase = 0; phase < g->phases; phase++) {
-        int64_t origin[2];
-        FD(image) image = FD(phase_image)(s, phase, origin);
-        const T *first = image.data + first_image * s->src_n + g->group * s->channels * s->src_c;
-        for (int64_t n = 0; n < images; n++)
-            for (int64_t c = 0; c < g->block; c += VL) {
-                T *to = tiles + n * of_image * g->channels + phase * g->block + c;
-                image.data = first + n * s->src_n + c * s->src_c;
-                image.channels = s->channels - c;
-                FD(copy_patch)(patch, &image, VL, 0, 4 * first_row + origin[0], 4 * first_column + origin[1],
-                               4 * rows + g->taps - 1, 4 * columns + g->taps - 1);
-                if (g->taps == 3)
-                    FD(transform_patch)(to, patch, of_image, columns, g->tile_step, g->channels, 3);
-                else
-                    FD(transform_patch)(to, patch, of_image, columns, g->tile_step, g->channels, 2);
-            }
-    }
+    for (int64_t n = 0; n < grids; n++)
+        FD(winograd_tiles)(tiles + n * of_grid * g->channels, patch, g, first_grid + n, row, column, rows, columns);
 
-    const int64_t summed = g->phases == 1 ? s->channels : g->channels; /* the last phase ends with padding */
     const int64_t vectors = g->outputs / VL, chunks = FD(ceil_div)(vectors, NV), chunk = FD(ceil_div)(vectors, chunks);
-    for (int64_t e = 0; e < g->products && !fd_stopped(); e++)
+    for (int64_t e = 0; e < by->products && !fd_stopped(); e++) {
+        int64_t first, channels;
+        FD(channels_of_product)(&first, &channels, g, e);
         for (int64_t o = 0; o < vectors; o += chunk)
             for (int64_t t = 0; t < count; t += MR)
                 FD(winograd_tile)(products + e * g->product_step + t * g->outputs + o * VL,
-                                  tiles + e * g->tile_step + t * g->channels, g->weights + e * g->weight_step + o * VL,
-                                  summed, g->channels, g->outputs, (int)FD(least)(count - t, MR),
-                                  (int)FD(least)(vectors - o, chunk));
+                                  tiles + e * g->tile_step + t * g->channels + first,
+                                  g->weights + e * g->weight_step + first * g->outputs + o * VL, channels, g->channels,
+                                  g->outputs, (int)FD(least)(count - t, MR), (int)FD(least)(vectors - o, chunk));
+    }
 
     V check = {0};
-    for (int64_t n = 0; n < images; n++) {
-        const T *from = products + n * of_image * g->outputs;
-        T *out = s->out + (first_image + n) * s->out_n + (g->group * s->outputs + g->first) * s->out_c;
+    for (int64_t n = 0; n < grids; n++) {
+        const T *from = products + n * of_grid * g->outputs;
+        FD(image) image;
+        T *out = s->out + FD(outputs_of_grid)(&image, by, (first_grid + n) % by->grids, s->out_s) +
+                 (first_grid + n) / by->grids * s->out_n + (g->group * s->outputs + g->first) * s->out_c;
         for (int64_t o = 0; o < g->outputs && g->first + o < s->outputs; o += VL) {
             const int64_t lanes = FD(least)(s->outputs - g->first - o, VL);
             const V bias =
                 g->v->bias == NULL ? (V){0} : vload_upto(g->v->bias + g->group * s->outputs + g->first + o, lanes);
             check +=
-                g->taps == 3
-                    ? FD(transform_products)(patch, from + o, bias, of_image, columns, g->product_step, g->outputs, 3)
-                    : FD(transform_products)(patch, from + o, bias, of_image, columns, g->product_step, g->outputs, 2);
-            if (s->act != FD_LINEAR) FD(act_row)(patch, patch, of_image * 16 * VL, s->act, s->alpha);
-            FD(store_patch)(out + o * s->out_c, patch, s, lanes, 4 * first_row, 4 * first_column, 4 * rows,
+                by->taps == 3
+                    ? FD(transform_products)(patch, from + o, bias, of_grid, columns, g->product_step, g->outputs, 3)
+                    : FD(transform_products)(patch, from + o, bias, of_grid, columns, g->product_step, g->outputs, 2);
+            if (s->act != FD_LINEAR) FD(act_row)(patch, patch, of_grid * 16 * VL, s->act, s->alpha);
+            FD(store_patch)(out + o * s->out_c, s->out_c, &image, patch, lanes, 4 * row, 4 * column, 4 * rows,
                             4 * columns);
         }
     }
     if (!(vsum(check) == 0)) __atomic_store_n(&g->finite, 0, __ATOMIC_RELAXED);
 }
 
-/* Taps an axis where Winograd's algorithm applies: the taps of every phase are neighbours on two axes; else 0. */
-static int64_t FD(neighbours)(const FD(tap_sum) *s) {
-    const FD(axis) *d = &s->axis[0], *h = &s->axis[1], *w = &s->axis[2];
-    if (TBYTES != 4 || d->taps != 1 || d->lattice != 1 || d->source != 1 || d->edge[0] != 0) return 0;
-    int64_t unused[3], first, taps = 0;
-    for (int64_t phase = 0; phase < h->phases + w->phases; phase++) {
-        const int64_t count = phase < h->phases ? FD(taps_of_phase)(unused, &first, h, phase)
-                                                : FD(taps_of_phase)(unused, &first, w, phase - h->phases);
-        if (count == 0) return 0;
-        taps = count > taps ? count : taps;
+/* Taps of a part where the algorithm applies and pays, else 0: where it saves half of the products that the tap sum
+ * takes at three quarters of the speed, some of each tile's in vain, and where the weights' transform, as long as the
+ * products of three tiles, does not eat that up. The batch has no say, so that an image gives the same bits alone and
+ * in company. */
+static int64_t FD(winograd_taps)(const FD(tap_sum) *s) {
+    const int64_t tap_sum = s->axis[1].lattice * s->axis[2].lattice * s->taps * 6 / 5;
+    int64_t best = 0, taps = 0;
+    if (s->channels < 16 || s->outputs < 16) return 0;
+    for (int64_t most = 2; most <= 3; most++) {
+        FD(tiling) by;
+        if (!FD(cut_sum)(&by, s, most)) continue;
+        if (by.parts * by.products * FD(whole)(s->channels, VL) * VL * TBYTES > WINOGRAD_MOST_BYTES) continue;
+        const int64_t tiles = by.grids * by.tiles[0] * by.tiles[1], products = FD(products_of_tile)(&by);
+        if (2 * products * tiles > tap_sum || products * (tiles + 3) > tap_sum) continue;
+        if (taps != 0 && products * tiles >= best) continue;
+        taps = most;
+        best = products * tiles;
     }
     return taps;
-}
-
-/* The same where it pays too: where it saves half of the products that the tap sum takes at three quarters of the
- * speed, some of each tile's in vain, and where the weights' transform, as long as the products of three tiles, does
- * not eat that up. The batch has no say, so that an image gives the same bits alone and in company. */
-static int64_t FD(winograd_taps)(const FD(tap_sum) *s) {
-    const FD(axis) *h = &s->axis[1], *w = &s->axis[2];
-    const int64_t taps = FD(neighbours)(s), products = (taps + 3) * (taps + 3) * h->phases * w->phases;
-    if (taps < 2 || s->channels < 16 || s->outputs < 16) return 0;
-    if (products * FD(whole)(s->channels, VL) * VL * TBYTES > WINOGRAD_MOST_BYTES) return 0;
-    const int64_t tiles = FD(ceil_div)(h->lattice, 4) * FD(ceil_div)(w->lattice, 4);
-    const int64_t tap_sum = h->lattice * w->lattice * s->taps * 6 / 5;
-    return 2 * products * tiles <= tap_sum && products * (tiles + 3) <= tap_sum ? taps : 0;
 }
 
 static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights) *v, int64_t taps, int threads) {
     *finite = 1;
     if (FD(asked)(s->p, FD_WINOGRAD)) return FD_OK;
-    FD(winograd) g = {.s = s, .v = v, .taps = taps, .size = taps + 3, .finite = 1};
-    g.products = g.size * g.size;
-    g.phases = s->axis[1].phases * s->axis[2].phases;
+    FD(winograd) g = {.v = v, .finite = 1};
+    FD(tiling) *by = &g.by;
+    FD(cut_sum)(by, s, taps);
     g.block = FD(whole)(s->channels, VL);
-    g.channels = g.block * g.phases;
-    const int64_t most = WINOGRAD_WEIGHT_BYTES / (g.products * g.channels * TBYTES) / VL * VL;
+    g.channels = g.block * by->parts;
+    const int64_t most = WINOGRAD_WEIGHT_BYTES / (by->products * g.channels * TBYTES) / VL * VL;
     const int64_t vectors = FD(ceil_div)(s->outputs, VL), per_block = most < VL ? 1 : most / VL;
     const int64_t blocks = FD(ceil_div)(vectors, per_block);
     const int64_t block = FD(ceil_div)(vectors, blocks) * VL;
     g.outputs = block;
-    for (int i = 0; i < 2; i++) g.tiles[i] = FD(ceil_div)(s->axis[i + 1].lattice, 4);
-    const int64_t room = WINOGRAD_TILE_BYTES / (g.products * (g.channels + block) * TBYTES);
-    g.band[1] = g.tiles[1] < room ? g.tiles[1] : room < 1 ? 1 : room;
-    g.band[0] = room / g.band[1] < 1 ? 1 : room / g.band[1];
-    for (int i = 0; i < 2; i++) {
-        g.bands[i] = FD(ceil_div)(g.tiles[i], g.band[i]);
-        g.band[i] = FD(ceil_div)(g.tiles[i], g.bands[i]);
-    }
-    g.images = 1;
-    if (g.bands[0] * g.bands[1] == 1) { /* small images, several a task, and still eight tasks */
-        g.images = FD(least)(room / (g.tiles[0] * g.tiles[1]), FD(ceil_div)(s->batch, 8));
-        if (g.images < 1) g.images = 1;
-    }
-    const int64_t tasks = FD(ceil_div)(s->batch, g.images) * g.bands[0] * g.bands[1];
-    const int64_t tiles = g.images * g.band[0] * g.band[1], pitch = FD(whole)(tiles, MR);
-    threads = fd_threads_for(tasks * tiles * g.products * g.channels * (block / VL), threads);
+    const int64_t room = WINOGRAD_TILE_BYTES / (by->products * (g.channels + block) * TBYTES);
+    FD(cut_tiles)(by, room);
+    g.all_grids = s->batch * by->grids;
+    g.grids = 1;
+    if (by->bands[0] * by->bands[1] == 1) /* small grids, several a task, and still eight tasks */
+        g.grids = FD(most)(FD(least)(room / (by->tiles[0] * by->tiles[1]), FD(ceil_div)(g.all_grids, 8)), 1);
+    const int64_t tasks = FD(ceil_div)(g.all_grids, g.grids) * by->bands[0] * by->bands[1];
+    const int64_t tiles = g.grids * by->band[0] * by->band[1], pitch = FD(whole)(tiles, MR);
+    threads = fd_threads_for(tasks * tiles * by->products * g.channels * (block / VL), threads);
     /* One vector more than a power of two apart, or the products of a tile would share one set of the cache. */
     g.weight_step = g.channels * block + VL;
     g.tile_step = pitch * g.channels + VL;
     g.product_step = pitch * block + VL;
-    T *memory = fd_alloc((size_t)(g.products * g.weight_step) * sizeof(T));
+    T *memory = fd_alloc((size_t)(by->products * g.weight_step) * sizeof(T));
     if (memory == NULL) return FD_NOMEM;
     g.weights = memory;
     int rc = FD_OK;

@@ -18,15 +18,15 @@
 #define WINOGRAD_DW_TASKS 8                 /* at least, where there are tiles enough */
 
 typedef struct {
-    T *dw, *parts;        /* parts: [chunk][group][output][phase][tap][channel] */
-    const FD(tap_sum) *s; /* of the forward pass: src is x, channels and outputs are of a group */
+    T *dw, *parts;        /* parts: [chunk][group][output][part][tap][channel] */
+    FD(tiling) by;        /* of the forward pass: src is x, channels and outputs are of a group */
+    const FD(tap_sum) *s; /* what was cut */
     const T *dy;
     const FD(weights) *v; /* the layout of dw */
     int64_t dy_n, dy_c, dy_s[3];
-    int64_t taps, size, products, phases;
-    int64_t tiles[2], band[2], bands[2], images, all_bands;           /* as in winograd.h; all_bands: of the batch */
+    int64_t all_grids, grids, all_bands;                              /* of the batch, of a band; bands of the batch */
     int64_t outputs, output_blocks, channels, channel_blocks, chunks; /* outputs and channels of a block */
-    int64_t part, wide;                /* elements of a chunk's part, channels of a phase in it */
+    int64_t part, wide;                /* elements of a chunk's part, channels of a part in it */
     int64_t dy_step, x_step, sum_step; /* elements from one product to the next */
     int finite;
 } FD(winograd_dw);
@@ -113,17 +113,18 @@ static void FD(winograd_dw_tile)(T *restrict sum, const T *restrict a, const T *
 
 /* Elements of the parts of a task's scratch: a patch of either, the tiles of dy and of x, the sums. */
 static void FD(winograd_dw_scratch)(int64_t part[4], const FD(winograd_dw) *g) {
-    part[0] = (4 * g->band[0] + g->taps - 1) * (4 * g->band[1] + g->taps - 1) * VL;
-    part[1] = g->products * g->dy_step;
-    part[2] = g->products * g->x_step;
-    part[3] = g->products * g->sum_step;
+    part[0] = FD(patch_size)(&g->by);
+    part[1] = g->by.products * g->dy_step;
+    part[2] = g->by.products * g->x_step;
+    part[3] = g->by.products * g->sum_step;
 }
 
 static void FD(winograd_dw_task)(void *arg, int64_t task, void *scratch) {
     const FD(winograd_dw) *g = arg;
+    const FD(tiling) *by = &g->by;
     const FD(tap_sum) *s = g->s;
     const int64_t first_c = task % g->channel_blocks * g->channels, a = task / g->channel_blocks;
-    const int64_t phase = a % g->phases, b = a / g->phases;
+    const int64_t index = a % by->parts, b = a / by->parts;
     const int64_t first_o = b % g->output_blocks * g->outputs, c = b / g->output_blocks;
     const int64_t group = c % s->groups, chunk = c / s->groups;
     const int64_t outputs = FD(least)(s->outputs - first_o, g->outputs);
@@ -134,81 +135,87 @@ static void FD(winograd_dw_task)(void *arg, int64_t task, void *scratch) {
     T *patch = scratch, *dy_tiles = patch + part[0], *x_tiles = dy_tiles + part[1], *sums = x_tiles + part[2];
     memset(sums, 0, (size_t)part[3] * sizeof(T));
 
-    int64_t origin[2];
-    FD(image) x = FD(phase_image)(s, phase, origin);
-    FD(image) dy = {.channel = g->dy_c, .size = {1, s->axis[1].lattice, s->axis[2].lattice}};
-    memcpy(dy.stride, g->dy_s, sizeof(dy.stride));
-    const T *x_first = x.data + (group * s->channels + first_c) * s->src_c;
+    const FD(part) *parts[2];
+    FD(part_at)(parts, by, index);
+    const int64_t x_first = (group * s->channels + first_c) * s->src_c;
     const T *dy_first = g->dy + (group * s->outputs + first_o) * g->dy_c;
 
     const int64_t past = (chunk + 1) * g->all_bands / g->chunks;
     for (int64_t band = chunk * g->all_bands / g->chunks; band < past && !fd_stopped(); band++) {
-        const int64_t column = band % g->bands[1] * g->band[1], d = band / g->bands[1];
-        const int64_t row = d % g->bands[0] * g->band[0], first_n = d / g->bands[0] * g->images;
-        const int64_t rows = FD(least)(g->tiles[0] - row, g->band[0]);
-        const int64_t columns = FD(least)(g->tiles[1] - column, g->band[1]), of_image = rows * columns;
-        const int64_t images = FD(least)(s->batch - first_n, g->images);
-        for (int64_t n = 0; n < images; n++) {
+        const int64_t column = band % by->bands[1] * by->band[1], d = band / by->bands[1];
+        const int64_t row = d % by->bands[0] * by->band[0], first_grid = d / by->bands[0] * g->grids;
+        const int64_t rows = FD(least)(by->tiles[0] - row, by->band[0]);
+        const int64_t columns = FD(least)(by->tiles[1] - column, by->band[1]), of_grid = rows * columns;
+        const int64_t width = 4 * columns + by->taps - 1;
+        const int64_t grids = FD(least)(g->all_grids - first_grid, g->grids);
+        for (int64_t n = 0; n < grids; n++) {
+            const int64_t image = (first_grid + n) / by->grids, grid = (first_grid + n) % by->grids;
+            FD(image) dy = {.channel = g->dy_c};
+            const T *from = dy_first + image * g->dy_n + FD(outputs_of_grid)(&dy, by, grid, g->dy_s);
             for (int64_t o = 0; o < outputs; o += VL) {
-                T *to = dy_tiles + n * of_image * g->outputs + o;
-                dy.data = dy_first + (first_n + n) * g->dy_n + o * g->dy_c;
+                T *to = dy_tiles + n * of_grid * g->outputs + o;
+                dy.data = from + o * g->dy_c;
                 dy.channels = outputs - o;
                 FD(copy_patch)(patch, &dy, VL, 0, 4 * row, 4 * column, 4 * rows, 4 * columns);
-                if (g->taps == 3)
-                    FD(transform_dy)(to, patch, of_image, columns, g->dy_step, g->outputs, 3);
+                if (by->taps == 3)
+                    FD(transform_dy)(to, patch, of_grid, columns, g->dy_step, g->outputs, 3);
                 else
-                    FD(transform_dy)(to, patch, of_image, columns, g->dy_step, g->outputs, 2);
+                    FD(transform_dy)(to, patch, of_grid, columns, g->dy_step, g->outputs, 2);
             }
+            int64_t origin[2];
+            FD(image) x = FD(source_of_grid)(by, parts[0]->phase, parts[1]->phase, grid, origin);
+            from = x.data + image * s->src_n + x_first;
             for (int64_t e = 0; e < channels; e += VL) {
-                T *to = x_tiles + n * of_image * g->channels + e;
-                x.data = x_first + (first_n + n) * s->src_n + e * s->src_c;
+                T *to = x_tiles + n * of_grid * g->channels + e;
+                x.data = from + e * s->src_c;
                 x.channels = channels - e;
-                FD(copy_patch)(patch, &x, VL, 0, 4 * row + origin[0], 4 * column + origin[1], 4 * rows + g->taps - 1,
-                               4 * columns + g->taps - 1);
-                if (g->taps == 3)
-                    FD(transform_patch)(to, patch, of_image, columns, g->x_step, g->channels, 3);
+                FD(copy_patch)(patch, &x, VL, 0, 4 * row + origin[0] + parts[0]->first,
+                               4 * column + origin[1] + parts[1]->first, 4 * rows + by->taps - 1, width);
+                if (by->taps == 3)
+                    FD(transform_patch)(to, patch, width, of_grid, columns, g->x_step, g->channels, 3);
                 else
-                    FD(transform_patch)(to, patch, of_image, columns, g->x_step, g->channels, 2);
+                    FD(transform_patch)(to, patch, width, of_grid, columns, g->x_step, g->channels, 2);
             }
         }
-        for (int64_t e = 0; e < g->products; e++)
+        for (int64_t e = 0; e < by->products; e++) {
+            if (!FD(has_product)(by, index, e)) continue;
             for (int64_t o = 0; o < outputs; o += MR)
                 for (int64_t v = 0; v < vectors; v += count_of)
                     FD(winograd_dw_tile)(sums + e * g->sum_step + o * g->channels + v * VL,
                                          dy_tiles + e * g->dy_step + o, x_tiles + e * g->x_step + v * VL,
-                                         images * of_image, g->outputs, g->channels, (int)FD(least)(outputs - o, MR),
+                                         grids * of_grid, g->outputs, g->channels, (int)FD(least)(outputs - o, MR),
                                          (int)FD(least)(vectors - v, count_of));
+        }
     }
 
-    const int64_t taps = g->taps * g->taps;
+    const int64_t taps = by->taps * by->taps;
     for (int64_t o = 0; o < outputs; o++) {
-        T *to = g->parts + chunk * g->part + ((group * s->outputs + first_o + o) * g->phases + phase) * taps * g->wide +
+        T *to = g->parts + chunk * g->part + ((group * s->outputs + first_o + o) * by->parts + index) * taps * g->wide +
                 first_c;
         const T *from = sums + o * g->channels;
-        if (g->taps == 3)
+        if (by->taps == 3)
             FD(transform_sums)(to, g->wide, from, g->sum_step, vectors * VL, 3);
         else
             FD(transform_sums)(to, g->wide, from, g->sum_step, vectors * VL, 2);
     }
 }
 
-/* dw = the sum of the parts, for one output and all phases. */
+/* dw = the sum of the chunks, for one output and all parts. */
 static void FD(winograd_dw_sum_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     FD(winograd_dw) *g = arg;
+    const FD(tiling) *by = &g->by;
     const FD(tap_sum) *s = g->s;
     const FD(weights) *v = g->v;
-    const FD(axis) *h = &s->axis[1], *w = &s->axis[2];
     T *to = g->dw + task / s->outputs * v->group + task % s->outputs * v->out;
     V check = {0};
-    for (int64_t phase = 0; phase < g->phases; phase++) {
-        int64_t rows[3], columns[3], unused;
-        const int64_t height = FD(taps_of_phase)(rows, &unused, h, phase / w->phases);
-        const int64_t width = FD(taps_of_phase)(columns, &unused, w, phase % w->phases);
-        for (int64_t i = 0; i < height; i++)
-            for (int64_t j = 0; j < width; j++) {
-                const T *from = g->parts + ((task * g->phases + phase) * g->taps * g->taps + i * g->taps + j) * g->wide;
-                const int64_t tap = rows[i] * v->kernel[2] + columns[j];
+    for (int64_t p = 0; p < by->parts; p++) {
+        const FD(part) *part[2];
+        FD(part_at)(part, by, p);
+        for (int64_t i = 0; i < part[0]->taps; i++)
+            for (int64_t j = 0; j < part[1]->taps; j++) {
+                const T *from = g->parts + ((task * by->parts + p) * by->taps * by->taps + i * by->taps + j) * g->wide;
+                const int64_t tap = part[0]->tap[i] * v->kernel[2] + part[1]->tap[j];
                 for (int64_t c = 0; c < s->channels; c += VL) {
                     V sum = vload(from + c);
                     for (int64_t k = 1; k < g->chunks; k++) sum += vload(from + c + k * g->part);
@@ -223,52 +230,53 @@ static void FD(winograd_dw_sum_task)(void *arg, int64_t task, void *scratch) {
 
 /* Bands and blocks; functions of the sizes only. */
 static void FD(plan_winograd_dw)(FD(winograd_dw) *g) {
+    FD(tiling) *by = &g->by;
     const FD(tap_sum) *s = g->s;
     const int64_t block = WINOGRAD_DW_BLOCK;
     g->output_blocks = FD(ceil_div)(s->outputs, block);
     g->outputs = FD(whole)(FD(ceil_div)(s->outputs, g->output_blocks), VL > MR ? VL : MR);
     g->channel_blocks = FD(ceil_div)(s->channels, block);
     g->channels = FD(whole)(FD(ceil_div)(s->channels, g->channel_blocks), VL);
-    for (int i = 0; i < 2; i++) g->tiles[i] = FD(ceil_div)(s->axis[i + 1].lattice, 4);
-    const int64_t room = WINOGRAD_DW_TILE_BYTES / (g->products * (g->channels + g->outputs) * TBYTES);
-    g->band[1] = FD(least)(g->tiles[1], room);
-    g->band[0] = room / g->band[1];
-    for (int i = 0; i < 2; i++) {
-        g->bands[i] = FD(ceil_div)(g->tiles[i], g->band[i]);
-        g->band[i] = FD(ceil_div)(g->tiles[i], g->bands[i]);
-    }
-    g->images = 1;
-    if (g->bands[0] * g->bands[1] == 1) g->images = FD(least)(room / (g->tiles[0] * g->tiles[1]), s->batch);
-    g->all_bands = FD(ceil_div)(s->batch, g->images) * g->bands[0] * g->bands[1];
-    const int64_t tasks = s->groups * g->phases * g->output_blocks * g->channel_blocks;
+    const int64_t room = WINOGRAD_DW_TILE_BYTES / (by->products * (g->channels + g->outputs) * TBYTES);
+    FD(cut_tiles)(by, room);
+    g->all_grids = s->batch * by->grids;
+    g->grids = 1;
+    if (by->bands[0] * by->bands[1] == 1) g->grids = FD(least)(room / (by->tiles[0] * by->tiles[1]), g->all_grids);
+    g->all_bands = FD(ceil_div)(g->all_grids, g->grids) * by->bands[0] * by->bands[1];
+    const int64_t tasks = s->groups * by->parts * g->output_blocks * g->channel_blocks;
     g->chunks = FD(least)(FD(ceil_div)(WINOGRAD_DW_TASKS, tasks), g->all_bands);
-    const int64_t tiles = g->images * g->band[0] * g->band[1];
+    const int64_t tiles = g->grids * by->band[0] * by->band[1];
     /* One vector more than a power of two apart, as in winograd.h. */
     g->dy_step = tiles * g->outputs + VL;
     g->x_step = tiles * g->channels + VL;
     g->sum_step = g->outputs * g->channels + VL;
     g->wide = g->channel_blocks * g->channels;
-    g->part = s->groups * s->outputs * g->phases * g->taps * g->taps * g->wide;
+    g->part = s->groups * s->outputs * by->parts * by->taps * by->taps * g->wide;
 }
 
-/* Taps an axis where this applies and pays, as in winograd.h; a chunk's last transform is as long as some tiles. */
+/* Taps of a part where this applies and pays, as in winograd.h; a chunk's last transform is as long as some tiles. */
 static int64_t FD(winograd_dw_taps)(const FD(tap_sum) *s) {
-    const FD(axis) *h = &s->axis[1], *w = &s->axis[2];
-    const int64_t taps = FD(neighbours)(s), products = (taps + 3) * (taps + 3) * h->phases * w->phases;
-    const int64_t tiles = FD(ceil_div)(h->lattice, 4) * FD(ceil_div)(w->lattice, 4);
-    if (taps < 2 || s->channels < 16 || s->outputs < 16) return 0;
-    const int64_t tap_sum = s->batch * h->lattice * w->lattice * s->taps * 6 / 5;
-    return products * (s->batch * tiles * 3 / 2 + 16) <= tap_sum ? taps : 0;
+    const int64_t tap_sum = s->batch * s->axis[1].lattice * s->axis[2].lattice * s->taps * 6 / 5;
+    int64_t best = 0, taps = 0;
+    if (s->channels < 16 || s->outputs < 16) return 0;
+    for (int64_t most = 2; most <= 3; most++) {
+        FD(tiling) by;
+        if (!FD(cut_sum)(&by, s, most)) continue;
+        const int64_t tiles = by.grids * by.tiles[0] * by.tiles[1];
+        const int64_t products = FD(products_of_tile)(&by) * (s->batch * tiles * 3 / 2 + 16);
+        if (products > tap_sum || (taps != 0 && products >= best)) continue;
+        taps = most;
+        best = products;
+    }
+    return taps;
 }
 
 static int FD(run_winograd_dw)(int *finite, FD(winograd_dw) *g, int64_t taps, int threads) {
     const FD(tap_sum) *s = g->s;
     *finite = 1;
     if (FD(asked)(s->p, FD_WINOGRAD)) return FD_OK;
-    g->taps = taps;
-    g->size = taps + 3;
-    g->products = g->size * g->size;
-    g->phases = s->axis[1].phases * s->axis[2].phases;
+    FD(tiling) *by = &g->by;
+    FD(cut_sum)(by, s, taps);
     g->finite = 1;
     FD(plan_winograd_dw)(g);
     T *memory = fd_alloc((size_t)(g->chunks * g->part) * sizeof(T));
@@ -276,9 +284,9 @@ static int FD(run_winograd_dw)(int *finite, FD(winograd_dw) *g, int64_t taps, in
     g->parts = memory;
     int64_t part[4];
     FD(winograd_dw_scratch)(part, g);
-    const int64_t tasks = g->chunks * s->groups * g->output_blocks * g->phases * g->channel_blocks;
-    const int64_t tiles = s->batch * g->tiles[0] * g->tiles[1];
-    threads = fd_threads_for(tiles * g->products * g->phases * s->groups * s->outputs * (g->wide / VL), threads);
+    const int64_t tasks = g->chunks * s->groups * g->output_blocks * by->parts * g->channel_blocks;
+    const int64_t tiles = g->all_grids * by->tiles[0] * by->tiles[1];
+    threads = fd_threads_for(tiles * by->products * by->parts * s->groups * s->outputs * (g->wide / VL), threads);
     int rc = fd_parallel(FD(winograd_dw_task), g, tasks, (size_t)(part[0] + part[1] + part[2] + part[3]) * sizeof(T),
                          threads);
     if (rc == FD_OK) rc = fd_parallel(FD(winograd_dw_sum_task), g, s->groups * s->outputs, 0, threads);

@@ -36,7 +36,7 @@ class Config:
     data_format : str
         Where a new layer looks for the channels, "channels_last" or "channels_first".
     precision : str
-        "default" lets a float32 3x3 convolution use Winograd's algorithm, whose error has a bound
+        "default" lets float32 convolutions use Winograd's algorithm, whose error has a bound
         of its own; "strict" computes every product. Both bounds are in docs/numerics.md.
     check_finite : bool
         Whether models look at the output and the gradients of each of their layers: the first that is not

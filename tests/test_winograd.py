@@ -22,6 +22,9 @@ needs_native = pytest.mark.skipif(backends.native_error is not None, reason=str(
         (9, (64, 64, 3, 3), {"padding": 1}),
         (32, (64, 64, 4, 4), {"stride": 2}),
         (32, (64, 64, 5, 5), {"stride": 2, "padding": 2}),
+        (27, (64, 64, 3, 3), {"dilation": 2, "padding": 1}),
+        (29, (64, 64, 5, 5), {"padding": 2}),
+        (28, (64, 64, 7, 7), {"padding": 3}),
     ],
 )
 def test_winograd_errs_little_and_can_be_turned_off(
