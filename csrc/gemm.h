@@ -33,15 +33,18 @@
 #define GEMM_FEW_STEPS 128 /* of k: a task goes along rows of c, which then take longer to write than to compute */
 #define GEMM_AHEAD 16      /* rows of B that are asked for ahead where each is a piece of a longer one */
 
-/* acc[i][j] += a[i * pitch] * b[j][offset ...] for i < mr, j < nv: one step of k. */
+/* acc[i][j] += a[i * pitch] * b[j][offset ...] for i < mr, j < nv: one step of k. The lower half of the rows has a
+ * pointer of its own: the addresses of all are made of few registers then, and none waits in a vector's. */
 FD_INLINE void FD(multiply_add)(V acc[MR][NV], const T *a, int64_t pitch, const T *const b[NV], int64_t offset, int mr,
                                 int nv) {
+    const T *lower = a + mr / 2 * pitch;
+    __asm__("" : "+r"(lower)); /* GCC would undo it */
     V column[NV];
 #pragma GCC unroll 4
     for (int j = 0; j < nv; j++) column[j] = vload(b[j] + offset);
 #pragma GCC unroll 8
     for (int i = 0; i < mr; i++) {
-        const V row = vset1(a[i * pitch]);
+        const V row = vset1(i < mr / 2 ? a[i * pitch] : lower[(i - mr / 2) * pitch]);
 #pragma GCC unroll 4
         for (int j = 0; j < nv; j++) acc[i][j] = vfma(row, column[j], acc[i][j]);
     }
@@ -96,26 +99,61 @@ FD_INLINE void FD(spill)(T *tile, int64_t pitch, V acc[MR][NV], int mr, int nv) 
         }                                            \
     } while (0)
 
-/* computes  tile[i][j] = sum over p of a[i][p] * b[p][j]
- * shapes    a (rows, k), b (k, vectors * VL), tile (rows, vectors * VL); rows <= MR, vectors <= NV
- * layout    a[i * a_row + p * a_step]; b and tile row-major with pitches b_row and NR
- * touches   exactly those elements, but of a and tile 1, 2, MR / 2 or MR rows: the fewest that cover `rows`
+/* What becomes of a tile's sums. */
+typedef struct {
+    T *c;
+    int64_t pitch, columns; /* of c; columns and rows are those that exist */
+    const T *bias;          /* of the columns, or NULL */
+    int rows;
+    int resumed, rectified; /* c holds the sums of the steps before; the result goes through ReLU */
+} FD(tile_end);
+
+/* c = relu((c + acc) + bias), of these what `end` asks for: straight from the registers. */
+FD_INLINE void FD(end_tile)(const FD(tile_end) *end, V acc[MR][NV], int mr, int nv) {
+#pragma GCC unroll 4
+    for (int j = 0; j < nv; j++) {
+        const int64_t left = end->columns - j * VL;
+        if (end->resumed)
+#pragma GCC unroll 8
+            for (int i = 0; i < mr && i < end->rows; i++)
+                acc[i][j] = vload_upto(end->c + i * end->pitch + j * VL, left) + acc[i][j];
+        if (end->bias != NULL) {
+            const V bias = vload_upto(end->bias + j * VL, left);
+#pragma GCC unroll 8
+            for (int i = 0; i < mr; i++) acc[i][j] += bias;
+        }
+        if (end->rectified)
+#pragma GCC unroll 8
+            for (int i = 0; i < mr; i++) acc[i][j] = FD(vact)(acc[i][j], FD_RELU, (V){0});
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++) {
+        if (i >= end->rows) return;
+#pragma GCC unroll 4
+        for (int j = 0; j < nv; j++) vstore_upto(end->c + i * end->pitch + j * VL, acc[i][j], end->columns - j * VL);
+    }
+}
+
+/* computes  c[i][j] = (c[i][j] or 0) + sum over p of a[i][p] * b[p][j], then bias and ReLU, as `end` says
+ * shapes    a (end->rows, k), b (k, end->columns in whole vectors, NV at most), c (end->rows, end->columns)
+ * layout    a[i * a_row + p * a_step]; b row-major with pitch b_row, c with end->pitch
+ * touches   exactly those elements, but of a 1, 2, MR / 2 or MR rows: the fewest that cover those of c
  * order     one accumulator an output, p ascending
  * source    BLIS, docs/KernelsHowTo.md (gemm micro-kernel) */
-static void FD(gemm_tile)(T *restrict tile, const T *restrict a, int64_t a_row, int64_t a_step, const T *restrict b,
-                          int64_t b_row, int64_t k, int rows, int vectors) {
-    const T *columns[NV];
-    for (int j = 0; j < NV; j++) columns[j] = b + (j < vectors ? j : 0) * VL;
+static void FD(gemm_tile)(const FD(tile_end) *end, const T *restrict a, int64_t a_row, int64_t a_step,
+                          const T *restrict b, int64_t b_row, int64_t k) {
     const int strided = b_row > NR; /* a row of b is a piece of a longer one: the next is asked for ahead */
+    const T *columns[NV];
     V acc[MR][NV];
 #define KERNEL(mr, nv)                                                                                     \
+    for (int j = 0; j < nv; j++) columns[j] = b + j * VL;                                                  \
     FD(clear)(acc, mr, nv);                                                                                \
     for (int64_t p = 0; p < k; p++) {                                                                      \
         for (int j = 0; strided && j < nv; j++) __builtin_prefetch(columns[j] + (p + GEMM_AHEAD) * b_row); \
         FD(multiply_add)(acc, a + p * a_step, a_row, columns, p * b_row, mr, nv);                          \
     }                                                                                                      \
-    FD(spill)(tile, NR, acc, mr, nv)
-    FD_WITH_TILE(KERNEL, rows, vectors);
+    FD(end_tile)(end, acc, mr, nv)
+    FD_WITH_TILE(KERNEL, end->rows, FD(ceil_div)(end->columns, VL));
 #undef KERNEL
 }
 
@@ -227,19 +265,15 @@ static void FD(gemm_panels)(const FD(gemm_block) *g, int64_t row, int64_t column
         a_lies ? g->a + segment * g->a_segment + (g->row + row) * g->a_rs + step : g->a_panels + row * g->steps;
     const T *b =
         b_lies ? g->b + segment * g->b_segment + step * g->b_rs + g->column + column : g->b_panels + column * g->steps;
-    T tile[MR * NR] __attribute__((aligned(64)));
-    FD(gemm_tile)(tile, a, a_lies ? g->a_rs : 1, a_lies ? 1 : MR, b, b_lies ? g->b_rs : g->width, g->steps, (int)rows,
-                  (int)FD(ceil_div)(columns, VL));
-    for (int64_t i = 0; i < rows; i++) {
-        T *c = g->c + (g->row + row + i) * g->n + g->column + column;
-        const T *from = tile + i * NR;
-        int64_t j = 0;
-        for (; j + VL <= columns; j += VL) vstore(c + j, g->first ? vload(from + j) : vload(c + j) + vload(from + j));
-        for (; j < columns; j++) c[j] = g->first ? from[j] : c[j] + from[j];
-        if (g->last)
-            FD(finish_row)(c, g->scale == NULL ? NULL : g->scale + g->column + column,
-                           g->bias == NULL ? NULL : g->bias + g->column + column, columns, g->act, g->alpha);
-    }
+    T *c = g->c + (g->row + row) * g->n + g->column + column;
+    const T *scale = g->scale == NULL ? NULL : g->scale + g->column + column;
+    const T *bias = g->bias == NULL ? NULL : g->bias + g->column + column;
+    const int simple = g->last && scale == NULL && (g->act == FD_LINEAR || g->act == FD_RELU);
+    const FD(tile_end) end = {
+        c, g->n, columns, simple ? bias : NULL, (int)rows, !g->first, simple && g->act == FD_RELU};
+    FD(gemm_tile)(&end, a, a_lies ? g->a_rs : 1, a_lies ? 1 : MR, b, b_lies ? g->b_rs : g->width, g->steps);
+    for (int64_t i = 0; i < rows && g->last && !simple; i++)
+        FD(finish_row)(c + i * g->n, scale, bias, columns, g->act, g->alpha);
 }
 
 static void FD(gemm_task)(void *arg, int64_t task, void *scratch) {

@@ -100,9 +100,9 @@ static void FD(rnn_multiply)(const FD(rnn) *r, T *product, const T *a, int64_t p
             for (int64_t i = row; i < row + rows; i++)
                 for (int64_t j = ahead.n * panel / panels; j < past; j += 64 / TBYTES)
                     __builtin_prefetch(ahead.from + i * ahead.pitch + j);
-            FD(gemm_tile)(product + (panel * r->rows + row) * NR, a + row * pitch, pitch, 1,
-                          w->panels + panel * w->k * NR, NR, w->k, (int)rows,
-                          (int)FD(least)(w->vectors - panel * NV, NV));
+            FD(tile_end) end = {.c = product + (panel * r->rows + row) * NR, .pitch = NR, .rows = (int)rows};
+            end.columns = FD(least)(w->vectors - panel * NV, NV) * VL;
+            FD(gemm_tile)(&end, a + row * pitch, pitch, 1, w->panels + panel * w->k * NR, NR, w->k);
         }
 }
 
