@@ -96,7 +96,8 @@ static int FD(fd_conv_dx)(void *dx, const void *dy, const void *w, const void *b
                           const fd_conv *plan, int act, double alpha, int threads) {
     const fd_conv row = FD(one_row)(plan), *p = &row;
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
-    FD(tap_sum) s = {.p = p, .src = dy, .crops = 1, .batch = p->batch, .groups = p->groups, .act = act, .alpha = (T)alpha};
+    FD(tap_sum) s = {
+        .p = p, .src = dy, .crops = 1, .batch = p->batch, .groups = p->groups, .act = act, .alpha = (T)alpha};
     s.channels = p->out_channels / p->groups;
     s.outputs = p->in_channels / p->groups;
     if (p->batch * p->in_channels * p->in[0] * p->in[1] * p->in[2] == 0) return FD_OK;

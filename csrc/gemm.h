@@ -115,8 +115,8 @@ FD_INLINE void FD(end_tile)(const FD(tile_end) *end, V acc[MR][NV], int mr, int 
         const int64_t left = end->columns - j * VL;
         if (end->resumed)
 #pragma GCC unroll 8
-            for (int i = 0; i < mr && i < end->rows; i++)
-                acc[i][j] = vload_upto(end->c + i * end->pitch + j * VL, left) + acc[i][j];
+            for (int i = 0; i < mr; i++)
+                if (i < end->rows) acc[i][j] = vload_upto(end->c + i * end->pitch + j * VL, left) + acc[i][j];
         if (end->bias != NULL) {
             const V bias = vload_upto(end->bias + j * VL, left);
 #pragma GCC unroll 8
