@@ -24,6 +24,7 @@ from .gradcheck import gradcheck, numerical_gradient
 if TYPE_CHECKING:
     from .backends import info
     from .checkpoint import load_model
+    from .compat import accelerate
     from .config import set_num_threads, use
     from .models import Input, Model, Sequential
     from .random import set_random_seed
@@ -34,6 +35,7 @@ _MODULES = (
     "backends",
     "callbacks",
     "checkpoint",
+    "compat",
     "config",
     "constraints",
     "datasets",
@@ -56,6 +58,7 @@ _HOMES = {
     "Input": "models",
     "Model": "models",
     "Sequential": "models",
+    "accelerate": "compat",
     "info": "backends",
     "load_model": "checkpoint",
     "set_num_threads": "config",
@@ -68,6 +71,7 @@ __all__ = [
     "Model",
     "Sequential",
     "__version__",
+    "accelerate",
     "gradcheck",
     "info",
     "load_model",
@@ -91,3 +95,17 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES, *_MODULES})
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Serve what a notebook's cells define and import: IPython calls this for ``%load_ext fastdl``."""
+    from .compat import notebook
+
+    notebook.load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Serve no more of it: IPython calls this for ``%unload_ext fastdl``."""
+    from .compat import notebook
+
+    notebook.unload(shell)

@@ -1,4 +1,4 @@
-"""The command line: ``python -m fastdl info`` and ``python -m fastdl demo``."""
+"""The command line: ``python -m fastdl`` with ``info``, ``demo``, ``run``, ``scan`` or ``check``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 import fastdl
+
+from .compat import command
 
 
 def _at_least(minimum: int) -> Callable[[str], int]:
@@ -37,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=_at_least(0), default=0, metavar="S", help="default: %(default)s")
     demo.add_argument("--out", default=".", metavar="DIR", help="where the files go; default: here")
     demo.add_argument("--no-plots", action="store_true", help="draw no picture")
+    command.add_commands(commands)
     return parser
 
 
@@ -58,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .demo import run
 
             run(options.epochs, options.seed, options.out, not options.no_plots)
+        elif options.command:
+            return command.execute(options)
         else:
             parser.print_help()
     except KeyboardInterrupt:

@@ -1,7 +1,8 @@
 """A definition's fingerprint: of what it does, not of how it is written down.
 
-Comments, docstrings, strings that stand alone, annotations, line ends and byte-order marks do not count; names do. The
-text that is hashed is made here and not by `ast.dump`, whose form differs between versions of Python.
+Comments, docstrings, strings that stand alone, annotations, line ends and byte-order marks do not count;
+names do. The text that is hashed is made here and not by `ast.dump`, whose form differs between versions of
+Python.
 """
 
 from __future__ import annotations
@@ -52,4 +53,8 @@ def _words(node: object) -> Iterator[str]:
 
 def _stands_alone(item: object) -> bool:
     """Whether a statement is only a string: a docstring, or a comment in its place."""
-    return isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant) and isinstance(item.value.value, str)
+    return (
+        isinstance(item, ast.Expr)
+        and isinstance(item.value, ast.Constant)
+        and isinstance(item.value.value, str)
+    )

@@ -29,21 +29,25 @@ class Target:
         `fingerprint` of each published version. One that matches is known; another of the same name is held
         against fastdl on the first real input, if `by_name` allows it.
     methods : tuple of str
-        Of a class: those taken over, in the order in which a trial calls them. The first decides, for an instance,
-        who serves the others.
+        Of a class: those taken over, in the order in which a trial calls them. The first decides, for an
+        instance, who serves the others.
     by_name : bool
-        Whether the name, the parameters and the keys are enough to consider a definition nobody has published.
+        Whether the name, the parameters and the keys are enough to consider a definition nobody has
+        published.
     keys : frozenset of str
         The only string subscripts that a definition recognised by name may use.
     partner : str or None
-        The function of the same module without which this one is left alone: what one returns, the other takes.
+        The function of the same module without which this one is left alone: what one returns, the other
+        takes. Of the two, the one with "backward" in its name follows: it is tried together with the other,
+        and raises `Unserved` for what the original returned.
     batch : tuple of str
         The parameters whose first axis is the batch: a trial takes some rows of them. None: the whole input.
     sample : str or None
         Where a function is, as ``"module:name"``, that makes a small input in another way: it takes the bound
         arguments, a dict, changes them in place and returns the share of the work that is left.
     private : frozenset of str
-        Attributes that nobody but the class reads; all others must hold what the original would have left there.
+        Attributes that nobody but the class reads; all others must hold what the original would have left
+        there.
     trial : bool
         False: copies of the arguments cannot be made, so a known fingerprint is believed, and no other.
     """
@@ -61,6 +65,11 @@ class Target:
     sample: str | None = None
     private: frozenset[str] = frozenset()
     trial: bool = True
+
+    @property
+    def follows(self) -> bool:
+        """Whether this function is tried when its partner is called."""
+        return self.partner is not None and "backward" in self.name
 
     def replacement(self, tier: Tier) -> Any:
         """Return the function or class that serves in a tier, or None."""

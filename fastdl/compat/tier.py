@@ -1,4 +1,4 @@
-"""What replacements ask and say: which tier serves, how narrow to compute, and that an input is not for them."""
+"""What replacements ask and say: which tier serves, how narrow to compute, that an input is not for them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import numpy as np
 
 from .target import Tier
 
-__all__ = ["Settings", "Unserved", "narrow", "recall", "remember", "settings"]
+__all__ = ["STATE", "Settings", "State", "Unserved", "narrow", "recall", "remember", "settings"]
+
+STATE = "_fastdl"
+"""The attribute of a layer that says that fastdl did its last forward pass."""
 
 
-class Unserved(TypeError):
-    """The replacement does not take this input; raised before anything has changed. The original serves then."""
+class Unserved(TypeError):  # noqa: N818 - a refusal; the original serves then
+    """The replacement does not take this input; raised before anything has changed."""
 
 
 @dataclass
@@ -39,7 +42,7 @@ settings = Settings()
 
 
 def narrow(x: Any) -> np.ndarray[Any, Any]:
-    """Return x as an array of floats: of float32 where that was allowed, else of its own type (integers: float64).
+    """Return x as an array of floats: float32 where that was allowed, else its own type (integers: float64).
 
     Examples
     --------
@@ -52,24 +55,33 @@ def narrow(x: Any) -> np.ndarray[Any, Any]:
     return x if settings.dtype is None else x.astype(settings.dtype, copy=False)
 
 
-class _State:
-    """What a forward pass keeps for its backward pass. A copy of the layer shares it; a file does not hold it."""
+class State:
+    """What a forward pass keeps for its backward pass. A copy of the layer shares it; no file holds it.
 
-    __slots__ = ("value",)
+    Attributes
+    ----------
+    value : object
+        What `remember` was given.
+    seconds : tuple of float
+        What the original's other methods would take, for the report.
+    """
+
+    __slots__ = ("seconds", "value")
 
     def __init__(self, value: Any = None) -> None:
         self.value = value
+        self.seconds: tuple[float, ...] = ()
 
-    def __deepcopy__(self, memo: Any) -> _State:
+    def __deepcopy__(self, memo: Any) -> State:
         return self
 
-    def __reduce__(self) -> tuple[type[_State], tuple[()]]:
-        return _State, ()
+    def __reduce__(self) -> tuple[type[State], tuple[()]]:
+        return State, ()
 
 
 def remember(layer: Any, value: Any) -> None:
     """Keep what the backward pass of a replaced method needs, beside the attributes of the original."""
-    vars(layer)["_fastdl"] = _State(value)
+    vars(layer)[STATE] = State(value)
 
 
 def recall(layer: Any) -> Any:
@@ -80,7 +92,7 @@ def recall(layer: Any) -> Any:
     Unserved
         If the original did the forward pass.
     """
-    state = vars(layer).get("_fastdl")
+    state = vars(layer).get(STATE)
     if state is None or state.value is None:
         raise Unserved("the forward pass was not fastdl's")
     return state.value

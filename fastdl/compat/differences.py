@@ -1,0 +1,119 @@
+"""How far what fastdl computed is from what the original did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .tier import settings
+
+__all__ = ["Difference", "difference"]
+
+_TOLERANCES = {"float64": 1e-10, "float32": 1e-4, "float16": 1e-2}
+_NARROWED = 1e-3
+"""Of the largest value, where float32 was allowed in place of float64: sums of many terms, exponentials."""
+
+
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The comparison of two results.
+
+    Attributes
+    ----------
+    largest : float
+        Of the differences, over the largest absolute value of the array in which it stands.
+    reason : str
+        Why the two are not equal; empty if they are.
+    """
+
+    largest: float = 0.0
+    reason: str = ""
+
+
+def difference(theirs: Any, ours: Any, where: str = "the result") -> Difference:
+    """Compare two results of one call: numbers, arrays, and what holds them.
+
+    In the exact tier arrays must have equal bits; in the fast tier they may differ by 1e-10 (float64) or 1e-4
+    (float32) of the largest value. Types must be equal, but for float64 that became float32 where that was
+    allowed.
+
+    Examples
+    --------
+    >>> difference((1.0, [np.ones(2)]), (1.0, [np.zeros(2)])).reason
+    'the result[1][0] differs by 1.0 of its largest value'
+    """
+    if isinstance(theirs, (np.ndarray, np.generic, float)) and isinstance(
+        ours, (np.ndarray, np.generic, float)
+    ):
+        return _arrays(theirs, ours, where)
+    if type(theirs) is not type(ours):
+        return Difference(np.inf, f"{where} is a {type(ours).__name__}, not a {type(theirs).__name__}")
+    if isinstance(theirs, Mapping):
+        if list(theirs) != list(ours):
+            return Difference(np.inf, f"{where} has other keys")
+        return _all((theirs[key], ours[key], f"{where}[{key!r}]") for key in theirs)
+    if isinstance(theirs, (list, tuple)):
+        if len(theirs) != len(ours):
+            return Difference(np.inf, f"{where} has {len(ours)} items, not {len(theirs)}")
+        return _all(
+            (one, two, f"{where}[{i}]") for i, (one, two) in enumerate(zip(theirs, ours, strict=True))
+        )
+    if isinstance(theirs, (int, str, bytes, bool, type(None))) and theirs != ours:
+        return Difference(np.inf, f"{where} is {ours!r}, not {theirs!r}")
+    return Difference()
+
+
+def _all(parts: Any) -> Difference:
+    largest = 0.0
+    for one, two, where in parts:
+        found = difference(one, two, where)
+        if found.reason:
+            return found
+        largest = max(largest, found.largest)
+    return Difference(largest)
+
+
+def _arrays(theirs: Any, ours: Any, where: str) -> Difference:
+    if isinstance(theirs, np.ndarray) != isinstance(ours, np.ndarray):
+        return Difference(np.inf, f"{where} is a {type(ours).__name__}, not a {type(theirs).__name__}")
+    one, two = np.asarray(theirs), np.asarray(ours)
+    if one.shape != two.shape:
+        return Difference(np.inf, f"{where} has the shape {two.shape}, not {one.shape}")
+    narrowed = settings.dtype is not None and two.dtype == settings.dtype and one.dtype == np.float64
+    if one.dtype != two.dtype and not narrowed:
+        return Difference(np.inf, f"{where} holds {two.dtype}, not {one.dtype}")
+    if settings.tier == "exact":
+        equal = one.tobytes() == two.tobytes()
+        return Difference() if equal else Difference(_distance(one, two), f"{where} has other bits")
+    if one.dtype.kind != "f":
+        equal = bool(np.array_equal(one, two))
+        return Difference() if equal else Difference(np.inf, f"{where} has other values")
+    largest = _distance(one, two)
+    allowed = _NARROWED if narrowed or settings.dtype is not None else _TOLERANCES.get(one.dtype.name, 0.0)
+    if largest <= allowed:
+        return Difference(largest)
+    return Difference(
+        largest, f"{where} differs by {largest:.1e} of its largest value".replace("1.0e+00", "1.0")
+    )
+
+
+def _distance(one: np.ndarray[Any, Any], two: np.ndarray[Any, Any]) -> float:
+    """The largest difference over the largest finite value; infinite if what is not finite differs."""
+    if one.size == 0:
+        return 0.0
+    if one.dtype.kind not in "fiub":
+        return 0.0 if np.array_equal(one, two) else np.inf
+    one, two = one.astype(np.float64), two.astype(np.float64)
+    finite = np.isfinite(one)
+    if not np.array_equal(one[~finite], two[~finite], equal_nan=True) or not np.isfinite(two[finite]).all():
+        return np.inf
+    if not finite.any():
+        return 0.0
+    scale = max(float(np.abs(one[finite]).max()), _TINY)
+    return float(np.abs(one[finite] - two[finite]).max()) / scale

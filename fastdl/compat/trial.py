@@ -1,0 +1,251 @@
+"""The trial of a replacement: original and fastdl on copies of the first real input, compared and timed.
+
+Both get copies of the instance and of the arguments, of the batch some rows only, and the same state of the
+global random generators, which are put back afterwards. The other methods of a class, or the partner of a
+function, are called with a random gradient of the shape of the first result.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from .differences import Difference, difference
+from .target import Target
+from .tier import Unserved
+
+__all__ = ["Calls", "Verdict", "copied", "same_random", "silence", "state_difference", "trial"]
+
+_ROWS = 4
+_ELEMENTS = 1 << 16
+"""A trial takes rows of the batch until it has both: the time is then that of the work, not of the calls."""
+
+_REPEATS = 5
+_SURE = 1.5
+_LONG = 0.02
+"""A result is timed again, the least counts, while it is nearer than 1.5 to 1 and takes less than 20 ms."""
+
+
+@dataclass(frozen=True)
+class Calls:
+    """The functions of one side, in the order in which a trial calls them."""
+
+    first: Callable[..., Any]
+    others: tuple[Callable[..., Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a trial found.
+
+    Attributes
+    ----------
+    serve : bool
+        Whether the results are equal and fastdl's came sooner.
+    reason : str
+        Why not.
+    largest : float
+        The largest difference, relative to the largest value.
+    seconds : tuple of float
+        What each function of the original would take on the whole input.
+    """
+
+    serve: bool
+    reason: str = ""
+    largest: float = 0.0
+    seconds: tuple[float, ...] = ()
+
+
+@dataclass
+class _Run:
+    results: list[Any]
+    seconds: list[float]
+    arguments: Mapping[str, Any]
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _Silence:
+    """While it lasts, wrapped functions run their originals: those of a trial must not be helped."""
+
+    active = False
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        before, self.active = self.active, True
+        try:
+            yield
+        finally:
+            self.active = before
+
+
+silence = _Silence()
+
+
+@contextmanager
+def same_random() -> Iterator[Callable[[], None]]:
+    """Give a function that puts the global random generators back; it is called at the end as well."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - whose draws must match
+
+    def restore() -> None:
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)
+
+    try:
+        yield restore
+    finally:
+        restore()
+
+
+def copied(value: Any) -> Any:
+    """Return a copy that shares no array, and in which arrays keep their order in memory and their views."""
+    return copy.deepcopy(value)
+
+
+def trial(target: Target, theirs: Calls, ours: Calls, instance: Any, args: Any, kwargs: Any) -> Verdict:
+    """Try a replacement on an input, which is left as it is.
+
+    Parameters
+    ----------
+    target : Target
+        What is replaced.
+    theirs, ours : Calls
+        The functions of the original and of fastdl.
+    instance : object or None
+        What methods are called on; None for functions.
+    args, kwargs
+        Arguments of the first function.
+    """
+    try:
+        arguments, share = _sample(target, theirs.first, instance, args, kwargs)
+    except Exception:  # whatever the original raises on the real input, it will raise itself
+        return Verdict(False, "its arguments cannot be copied")
+    with same_random() as restore, np.errstate(all="ignore"):
+        with silence():
+            try:
+                restore()
+                one = _run(theirs, instance, arguments)
+            except Exception as error:
+                return Verdict(False, f"the original raised {type(error).__name__}")
+        try:
+            restore()
+            two = _run(ours, instance, arguments)
+        except Unserved as error:
+            return Verdict(False, str(error))
+        except Exception as error:
+            return Verdict(False, f"{type(error).__name__}: {error}")
+        found = _difference(target, one, two)
+        if found.reason:
+            return Verdict(False, found.reason, found.largest)
+        their_seconds, our_seconds = one.seconds, two.seconds
+        for _ in range(_REPEATS):
+            ratio = sum(their_seconds) / sum(our_seconds)
+            if sum(their_seconds) > _LONG or ratio > 2 * _SURE:
+                break
+            restore()
+            our_seconds = _least(our_seconds, _run(ours, instance, arguments).seconds)
+            with silence():
+                restore()
+                their_seconds = _least(their_seconds, _run(theirs, instance, arguments).seconds)
+    seconds = tuple(second / share for second in their_seconds)
+    if sum(our_seconds) > sum(their_seconds):
+        return Verdict(False, "fastdl is not faster here", found.largest, seconds)
+    return Verdict(True, "", found.largest, seconds)
+
+
+def _sample(
+    target: Target, function: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> tuple[dict[str, Any], float]:
+    """The arguments by name, copied, of the batch some rows; and the share of the work that is left."""
+    bound = inspect.signature(function).bind(*(args if instance is None else (instance, *args)), **kwargs)
+    arguments = dict(bound.arguments)
+    if instance is not None:
+        arguments.pop(next(iter(arguments)))
+    sampler = target.sampler()
+    if sampler is not None:
+        arguments = copied(arguments)
+        return arguments, sampler(arguments)
+    batches = [name for name in target.batch if isinstance(arguments.get(name), np.ndarray)]
+    share = 1.0
+    if batches and arguments[batches[0]].ndim:
+        first = arguments[batches[0]]
+        everything = len(first)
+        rows = min(everything, max(_ROWS, -(-_ELEMENTS * everything // max(first.size, 1))))
+        if 0 < rows < everything and all(len(arguments[name]) == everything for name in batches):
+            share = rows / everything
+            arguments.update({name: arguments[name][:rows] for name in batches})
+    return copied(arguments), share
+
+
+def _run(calls: Calls, instance: Any, arguments: Mapping[str, Any]) -> _Run:
+    arguments = copied(arguments)
+    itself = [] if instance is None else [copied(instance)]
+    start = perf_counter()
+    result = calls.first(*itself, **arguments)
+    run = _Run([result], [perf_counter() - start], arguments)
+    if calls.others:
+        output, *cache = result if instance is None and isinstance(result, tuple) else (result,)
+        gradient = _like(output)
+        # What a method returns may be a view of what the next one changes.
+        run.results[0] = copied(output) if instance is None else copied(result)
+        for other in calls.others:
+            start = perf_counter()
+            run.results.append(other(*itself, *copied(gradient), *cache))
+            run.seconds.append(perf_counter() - start)
+    if itself:
+        run.state = vars(itself[0])
+    return run
+
+
+def _like(output: Any) -> tuple[Any, ...]:
+    """Random gradients of the arrays that a function returned; none for a scalar, whose gradient is 1."""
+    generator = np.random.default_rng(0)
+    gradients = []
+    for item in output if isinstance(output, tuple) else (output,):
+        if isinstance(item, np.ndarray):
+            dtype = item.dtype if item.dtype.kind == "f" else np.dtype(np.float64)
+            gradients.append(np.asarray(generator.standard_normal(item.shape)).astype(dtype))
+    return tuple(gradients)
+
+
+def _difference(target: Target, one: _Run, two: _Run) -> Difference:
+    names = ["the result"] if len(one.results) == 1 else _names(target)
+    found = [
+        *(
+            difference(theirs, ours, name)
+            for theirs, ours, name in zip(one.results, two.results, names, strict=True)
+        ),
+        difference(one.arguments, two.arguments, "what became of the arguments"),
+        state_difference(target, one.state, two.state),
+    ]
+    return next((item for item in found if item.reason), max(found, key=lambda item: item.largest))
+
+
+def _names(target: Target) -> list[str]:
+    return [f"the result of {name}" for name in target.methods or (target.name, target.partner)]
+
+
+def state_difference(target: Target, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Difference:
+    """Compare the attributes that people may read."""
+    largest = 0.0
+    for name, value in theirs.items():
+        if name.startswith("_") or name in target.private:
+            continue
+        if name not in ours:
+            return Difference(np.inf, f"the attribute {name} is missing")
+        found = difference(value, ours[name], f"the attribute {name}")
+        if found.reason:
+            return found
+        largest = max(largest, found.largest)
+    return Difference(largest)
+
+
+def _least(one: list[float], two: list[float]) -> list[float]:
+    return one if sum(one) <= sum(two) else two
