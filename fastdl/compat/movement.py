@@ -6,6 +6,7 @@ row: so does every col2im in the field, whether it adds slices or scatters with 
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -180,7 +181,14 @@ def argmax_pool(x: Array, size: tuple[int, int], stride: int) -> tuple[Array, Ar
 
 def argmax_pool_backward(dy: Array, ctx: Any) -> Array:
     """Return the (N, C, H, W) zeros to which each dy has been added where its largest value was."""
-    return F.max_pool2d_backward(dy, ctx)
+    plan, taps = ctx.plan, math.prod(ctx.plan.size)
+    if all(size <= step for size, step in zip(plan.size, plan.stride)):
+        return F.max_pool2d_backward(dy, ctx)
+    rows = np.zeros((dy.size, taps), dy.dtype)  # windows share cells, and the order of their sums counts
+    rows[np.arange(dy.size), ctx.index.reshape(-1)] = dy.reshape(-1)
+    n, channels, *cells = ctx.plan.x_shape
+    image = F.col2im(rows, (n * channels, 1, *cells), plan.size[-2:], stride=plan.stride[-2:])
+    return image.reshape(ctx.plan.x_shape)
 
 
 def _windows(cells: tuple[int, int], size: tuple[int, int], stride: int) -> tuple[int, int]:
