@@ -12,7 +12,7 @@ from .target import Target
 
 __all__ = ["FAMILIES", "PACKAGES", "by_name", "supplied"]
 
-FAMILIES: tuple[str, ...] = ()
+FAMILIES = ("cs231n", "dezero", "ml_from_scratch", "numpy_ml")
 
 PACKAGES = frozenset({"dezero", "mlfromscratch", "numpy_ml"})
 """Teaching code that people also install. Nothing else beside other installed packages is looked at."""

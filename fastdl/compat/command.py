@@ -10,8 +10,8 @@ from typing import Any
 __all__ = ["add_commands", "execute"]
 
 _RUN = """\
-Run a script, or with -m a module, as python does, with fastdl behind the definitions that it knows. All that follows
-the script's name is for the script. What was replaced is told on the standard error stream at the end.
+Run a script, or with -m a module, as python does, with fastdl behind the definitions that it knows. All that
+follows the script's name is for the script. What was replaced is told on the standard error stream at the end.
 """
 
 

@@ -1,4 +1,4 @@
-"""A family of two layers, two functions and an optimizer that exists only in tests, and learners' files that use it."""
+"""A family that exists only in tests, and learners' files that define its functions and classes."""
 
 from __future__ import annotations
 

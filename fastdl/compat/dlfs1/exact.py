@@ -35,7 +35,9 @@ class Convolution:
         images = image_stack(x, FLOAT64)
         n, of_image, height, width = images.shape
         if channels != of_image or w.dtype != FLOAT64:
-            raise Unserved(f"kernels of shape {w.shape} and dtype {w.dtype} for images of shape {images.shape}")
+            raise Unserved(
+                f"kernels of shape {w.shape} and dtype {w.dtype} for images of shape {images.shape}"
+            )
         b = bias_of(self.b, outputs, FLOAT64)
         pads = ((pad, pad), (pad, pad))
         col = patch_rows(images, (size[0], size[1]), stride, pads)

@@ -18,9 +18,7 @@ def im2col(input_data: Any, filter_h: int, filter_w: int, stride: int = 1, pad: 
     return patch_rows(x, (high, wide), step, ((around, around), (around, around)))
 
 
-def col2im(
-    col: Any, input_shape: Any, filter_h: int, filter_w: int, stride: int = 1, pad: int = 0
-) -> Array:
+def col2im(col: Any, input_shape: Any, filter_h: int, filter_w: int, stride: int = 1, pad: int = 0) -> Array:
     """Return the (N, C, H, W) images in which each row of col has been added at its place."""
     high, wide, step, around = sizes(filter_h, filter_w, stride, pad)
     n, channels, height, width = sizes(*input_shape)

@@ -75,9 +75,7 @@ def _convolution_gradients(
     dZ = dy * act_fn.grad(Z)
     dB = dZ.reshape(-1, W.shape[3]).sum(axis=0)
     dZ, X, W = promoted(dZ, X, W)
-    left_over = tuple(
-        (size - (k - 1) * how.step - 1) % stride for size, k in zip(how.padded, how.kernel)
-    )
+    left_over = tuple((size - (k - 1) * how.step - 1) % stride for size, k in zip(how.padded, how.kernel))
     dX, ctx = F.conv_transpose2d_forward(
         *(dZ, W),
         stride=stride,

@@ -13,7 +13,17 @@ from ..inputs import Array, plain, promoted
 from ..tier import Unserved
 from .geometry import Four, kernel_windows, pads_1d, pads_2d
 
-__all__ = ["col2im", "conv1D", "conv2D", "conv2D_naive", "deconv2D_naive", "dilate", "im2col", "pad1D", "pad2D"]
+__all__ = [
+    "col2im",
+    "conv1D",
+    "conv2D",
+    "conv2D_naive",
+    "deconv2D_naive",
+    "dilate",
+    "im2col",
+    "pad1D",
+    "pad2D",
+]
 
 
 def pad1D(
