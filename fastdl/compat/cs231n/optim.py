@@ -1,0 +1,141 @@
+"""The update rules: ``next_w, config = rule(w, dw, config)``; config has the settings and what is remembered.
+
+Missing settings are put into config. What a rule remembers is bound to new arrays, and w itself is not
+written to, but by `sgd` and `adam_in_place`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...functional._arrays import engine
+from ..tier import Unserved
+from .arrays import Array
+
+__all__ = ["adam", "rmsprop", "sgd", "sgd_momentum"]
+
+ADAM: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "epsilon": 1e-8,
+    "m": None,
+    "v": None,
+    "t": 0,
+}
+
+
+def sgd(w: Any, dw: Any, config: Any = None) -> tuple[Any, Any]:
+    """Subtract learning_rate · dw from w, in place."""
+    config = _with_defaults(config, {"learning_rate": 1e-2})
+    w -= config["learning_rate"] * dw
+    return w, config
+
+
+def sgd_momentum(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
+    """Add the velocity, which is momentum · velocity - learning_rate · dw, to w."""
+    checked(w, dw)
+    settings = {"learning_rate": 1e-2, "momentum": 0.9, **(config or {})}
+    velocity = remembered(settings, "velocity", w)
+    next_w = moved(w, dw, velocity, settings["learning_rate"], settings["momentum"])
+    settings["velocity"] = velocity
+    return next_w, _filled(config, settings)
+
+
+def rmsprop(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
+    """Subtract learning_rate · dw / (sqrt(cache) + epsilon), cache being the decaying mean of dw²."""
+    checked(w, dw)
+    settings = {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8, **(config or {})}
+    cache = remembered(settings, "cache", w)
+    rate, decay, epsilon = (settings[key] for key in ("learning_rate", "decay_rate", "epsilon"))
+    next_w = stepped(w.copy(), dw, np.zeros_like(w), cache, (rate, 0.0, decay, epsilon))
+    settings["cache"] = cache
+    return next_w, _filled(config, settings)
+
+
+def adam(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
+    """Subtract learning_rate · m' / (sqrt(v') + epsilon), m' and v' corrected for their beginning at 0."""
+    checked(w, dw)
+    settings = {**ADAM, **(config or {})}
+    m, v = (remembered(settings, key, w) for key in ("m", "v"))
+    t = settings["t"] + 1
+    numbers = [settings[key] for key in ("learning_rate", "beta1", "beta2", "epsilon")]
+    next_w = corrected(w, dw, m, v, t, numbers)
+    settings.update(m=m, v=v, t=t)
+    return next_w, _filled(config, settings)
+
+
+def adam_in_place(x: Any, dx: Any, config: Any = None) -> tuple[Array, Any]:
+    """Do the third assignment's step: of x itself, epsilon being added before v is corrected."""
+    checked(x, dx)
+    if not x.flags.carray:
+        raise Unserved("an array that cannot be written in place")
+    settings = {**ADAM, **(config or {})}
+    m, v = (remembered(settings, key, x) for key in ("m", "v"))
+    t, beta1, beta2 = settings["t"] + 1, settings["beta1"], settings["beta2"]
+    rate = settings["learning_rate"] * math.sqrt(1 - beta2**t) / (1 - beta1**t)
+    stepped(x, dx, m, v, (rate, beta1, beta2, settings["epsilon"]))
+    settings.update(m=m, v=v, t=t)
+    return x, _filled(config, settings)
+
+
+def corrected(w: Array, dw: Array, m: Array, v: Array, t: int, settings: Sequence[float]) -> Array:
+    """Return w after step t of Adam, and leave what it remembers in m and v.
+
+    The settings are the learning rate, beta1, beta2 and epsilon.
+    """
+    rate, beta1, beta2, epsilon = settings
+    root = math.sqrt(1 - beta2**t)
+    return stepped(w.copy(), dw, m, v, (rate * root / (1 - beta1**t), beta1, beta2, epsilon * root))
+
+
+def moved(w: Array, dw: Array, velocity: Array, rate: float, momentum: float) -> Array:
+    """Return w plus the velocity, which changes in place."""
+    next_w = w.copy()
+    engine().update("momentum", next_w, dw, [velocity], (rate, momentum))
+    return next_w
+
+
+def stepped(w: Array, dw: Array, m: Array, v: Array, hyper: tuple[float, float, float, float]) -> Array:
+    """Step w in place by (rate, beta1, beta2, epsilon), with no largest v and no decay."""
+    engine().update("adam", w, dw, [m, v, np.empty(0, w.dtype)], (*hyper, 0.0, 0.0))
+    return w
+
+
+def checked(w: Any, dw: Any) -> None:
+    """Refuse weights and gradients that a kernel does not take as they are."""
+    for array in (w, dw):
+        if type(array) is not np.ndarray or array.dtype not in (np.float32, np.float64) or not array.size:
+            raise Unserved("weights that are not an array of floats")
+        if not array.flags.c_contiguous or not array.flags.aligned:
+            raise Unserved("weights that are not contiguous")
+    if w.shape != dw.shape or w.dtype != dw.dtype:
+        raise Unserved("a gradient unlike its weights")
+
+
+def remembered(settings: dict[str, Any], key: str, w: Array) -> Array:
+    """Return a copy of what is remembered, for the step to change; 0 at first."""
+    found = settings.get(key)
+    if found is None:
+        return np.zeros_like(w)
+    if type(found) is not np.ndarray or found.dtype != w.dtype or found.shape != w.shape:
+        raise Unserved(f"a {key} unlike the weights")
+    return np.array(found, order="C")
+
+
+def _with_defaults(config: Any, defaults: dict[str, Any]) -> Any:
+    config = {} if config is None else config
+    for key, value in defaults.items():
+        config.setdefault(key, value)
+    return config
+
+
+def _filled(config: Any, settings: dict[str, Any]) -> Any:
+    """Return the person's dict, or a new one, with these entries; nothing was written to it before."""
+    config = {} if config is None else config
+    config.update(settings)
+    return config

@@ -1,0 +1,72 @@
+"""What one published set of solutions does in its own way: other parameters, other settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..tier import Unserved
+from . import rnn_layers
+from .arrays import Array
+from .optim import checked, corrected, moved, remembered, stepped
+from .recurrence import Sequence
+
+__all__ = ["adam", "lstm_forward", "lstm_step_forward", "rmsprop", "rnn_forward", "sgd_momentum"]
+
+
+def rnn_forward(x: Any, h0: Any, Wx: Any, Wh: Any, bh: Any) -> tuple[Array, Sequence]:
+    """Return what `rnn_layers.rnn_forward` returns."""
+    return rnn_layers.rnn_forward(x, h0, Wx, Wh, bh)
+
+
+def lstm_forward(x: Any, h0: Any, Wx: Any, Wh: Any, bh: Any) -> tuple[Array, Sequence]:
+    """Return what `rnn_layers.lstm_forward` returns."""
+    return rnn_layers.lstm_forward(x, h0, Wx, Wh, bh)
+
+
+def lstm_step_forward(
+    x: Any, prev_h: Any, prev_c: Any, Wx: Any, Wh: Any, bh: Any
+) -> tuple[Array, Array, Any]:
+    """Return what `rnn_layers.lstm_step_forward` returns."""
+    return rnn_layers.lstm_step_forward(x, prev_h, prev_c, Wx, Wh, bh)
+
+
+def sgd_momentum(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
+    """Add the velocity to w; the momentum's key is "mu", and no settings are put into config."""
+    checked(w, dw)
+    config = {} if config is None else config
+    velocity = remembered(config, "velocity", w)
+    next_w = moved(w, dw, velocity, config.get("learning_rate", 1e-3), config.get("mu", 0.9))
+    config["velocity"] = velocity
+    return next_w, config
+
+
+def rmsprop(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
+    """Do the step of `optim.rmsprop`, putting no settings into config."""
+    checked(w, dw)
+    config = {} if config is None else config
+    cache = remembered(config, "cache", w)
+    rate, decay, eps = _settings(config, learning_rate=1e-3, decay_rate=0.99, eps=1e-8)
+    next_w = stepped(w.copy(), dw, np.zeros_like(w), cache, (rate, 0.0, decay, eps))
+    config["cache"] = cache
+    return next_w, config
+
+
+def adam(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
+    """Do the step of `optim.adam`, counting from 2 and putting no settings into config."""
+    checked(w, dw)
+    if w.dtype != np.float64:
+        raise Unserved("float32, of which the count in an unsigned integer makes float64")
+    config = {} if config is None else config
+    m, v = (remembered(config, key, w) for key in ("m", "v"))
+    t = config.get("t", np.uint32(1)) + 1
+    next_w = corrected(
+        w, dw, m, v, int(t), _settings(config, learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8)
+    )
+    config["v"], config["m"], config["t"] = v, m, t
+    return next_w, config
+
+
+def _settings(config: Any, **defaults: float) -> list[float]:
+    return [config.get(key, value) for key, value in defaults.items()]
