@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from types import MappingProxyType
 
 from .target import Target
 
 __all__ = ["FAMILIES", "PACKAGES", "by_name", "supplied"]
 
-FAMILIES = ("cs231n", "dezero", "ml_from_scratch", "numpy_ml")
+FAMILIES = ("cs231n", "dezero", "numpy_ml")
 
 PACKAGES = frozenset({"dezero", "mlfromscratch", "numpy_ml"})
 """Teaching code that people also install. Nothing else beside other installed packages is looked at."""
@@ -30,13 +29,9 @@ def by_name() -> dict[str, tuple[Target, ...]]:
     return {name: tuple(targets) for name, targets in found.items()}
 
 
-def supplied(module: str) -> Path | None:
-    """Return the file that stands in for a module which teaching code expects to be compiled, or None.
+def supplied(module: str) -> str | None:
+    """Return our module that stands in for one which teaching code expects to be compiled, or None.
 
     The module may lie inside other packages, as ``assignment2.cs231n.im2col_cython``.
     """
-    for name, ours in _SUPPLIED.items():
-        if module == name or module.endswith(f".{name}"):
-            family, stem = ours.split(".")[-2:]
-            return Path(__file__).parent / family / f"{stem}.py"
-    return None
+    return next((ours for name, ours in _SUPPLIED.items() if f".{module}".endswith(f".{name}")), None)

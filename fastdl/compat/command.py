@@ -77,10 +77,14 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from . import accelerate, shims
+    from . import accelerate
     from .script import run_module, run_script
 
-    supplied = shims.install() if options.shims else []
+    supplied = []
+    if options.shims:
+        from . import shims
+
+        supplied = shims.install()
     report = accelerate(options.tier or "fast", dtype=options.dtype, verify=options.verify)
     start = run_module if options.module else run_script
     try:

@@ -7,6 +7,7 @@ and whoever imports it, meets the one that is served. Line numbers stay; no byte
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -91,6 +92,20 @@ class _Loader(SourceFileLoader):
         return super().get_code(fullname) if code is None else code
 
 
+class _Supplier(importlib.abc.Loader):
+    """Fills a module that teaching code expects with the contents of ours."""
+
+    def __init__(self, ours: str) -> None:
+        self.ours = ours
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        contents = vars(importlib.import_module(self.ours))
+        vars(module).update({name: value for name, value in contents.items() if not name.startswith("_")})
+
+
 class _Finder(importlib.abc.MetaPathFinder):
     """The first in the list: it asks the others, and reads the source of what they find."""
 
@@ -99,8 +114,8 @@ class _Finder(importlib.abc.MetaPathFinder):
     ) -> ModuleSpec | None:
         spec = self._others(fullname, path, target)
         if spec is None:
-            file = catalog.supplied(fullname)
-            return None if file is None else importlib.util.spec_from_file_location(fullname, file)
+            ours = catalog.supplied(fullname)
+            return None if ours is None else ModuleSpec(fullname, _Supplier(ours))
         if type(spec.loader) is SourceFileLoader and spec.origin and _eligible(spec.origin, fullname):
             spec.loader = _Loader(spec.loader.name, spec.loader.path)
         return spec

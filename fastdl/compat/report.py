@@ -104,8 +104,10 @@ class Report:
             width = max(len(name) for name, _ in counts)
             yield f"  {'replaced':{width}}   calls  seconds  original (estimated)"
             for name, count in sorted(counts, key=lambda item: -item[1].original_seconds):
-                gain = f"{count.original_seconds / count.seconds:7.1f}x" if count.seconds else ""
-                seconds = f"{count.seconds:8.3f} {count.original_seconds:9.3f}"
+                known = count.original_seconds > 0 < count.seconds
+                gain = f"{count.original_seconds / count.seconds:7.1f}x" if known else ""
+                original = f"{count.original_seconds:9.3f}" if known else "  unknown"
+                seconds = f"{count.seconds:8.3f} {original}"
                 yield f"  {name:{width}} {count.calls:7d} {seconds} {gain}"
         else:
             yield "  nothing was replaced"

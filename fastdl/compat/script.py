@@ -27,16 +27,16 @@ def run_script(path: str, arguments: Sequence[str], seed: int | None = None) -> 
     arguments``. An exception that leaves the script prints the traceback that it would have had without
     fastdl.
     """
+    file = os.path.abspath(path)
     try:
         with io.open_code(path) as stream:
             source = stream.read()
     except OSError as error:
-        print(f"{sys.executable}: can't open file {os.path.abspath(path)!r}: {error}", file=sys.stderr)
+        reason = f"[Errno {error.errno}] {error.strerror}"
+        print(f"{sys.executable}: can't open file {file!r}: {reason}", file=sys.stderr)
         return 2
     main = ModuleType("__main__")
-    main.__dict__.update(
-        __file__=path, __builtins__=__builtins__, __cached__=None, __spec__=None, __doc__=None
-    )
+    main.__dict__.update(__file__=file, __builtins__=__builtins__, __cached__=None)
     main.__dict__["__annotations__"] = {}
     sys.modules["__main__"] = main
     sys.argv = [path, *arguments]
@@ -44,7 +44,7 @@ def run_script(path: str, arguments: Sequence[str], seed: int | None = None) -> 
     _seed(seed)
 
     def body() -> None:
-        code = hook.compiled(source, path, "__main__") or compile(source, path, "exec", dont_inherit=True)
+        code = hook.compiled(source, file, "__main__") or compile(source, file, "exec", dont_inherit=True)
         exec(code, main.__dict__)
 
     return _status(body)
