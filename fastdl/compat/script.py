@@ -27,7 +27,7 @@ def run_script(path: str, arguments: Sequence[str], seed: int | None = None) -> 
     arguments``. An exception that leaves the script prints the traceback that it would have had without
     fastdl.
     """
-    file = os.path.abspath(path)
+    file = os.path.join(os.getcwd(), path)  # as Python: absolute, and no further changed
     try:
         with io.open_code(path) as stream:
             source = stream.read()
