@@ -14,8 +14,6 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 NOT_OURS = "the forward pass was not fastdl's"
 
-NOT_OURS = "the forward pass was not fastdl's"
-
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 

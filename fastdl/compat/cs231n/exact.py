@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..tier import Unserved
-from . import fast_layers, layers
+from . import fast_layers, layers, rnn_layers
 from .arrays import Array
 from .im2col import col2im_indices, im2col_indices
-from .rnn_layers import word_embedding_backward
 
 __all__ = [
     "col2im_indices",
@@ -36,6 +35,13 @@ def max_pool_forward_naive(x: Any, pool_param: Any) -> tuple[Array, tuple[Any, A
 def max_pool_forward_reshape(x: Any, pool_param: Any) -> tuple[Array, tuple[Array, Array, Array]]:
     """Take the largest value of each window of x (N, C, H, W), the windows being square and side by side."""
     return _unambiguous(x, fast_layers.max_pool_forward_reshape(x, pool_param))
+
+
+def word_embedding_backward(dout: Any, cache: Any) -> Array:
+    """Return the gradient of W (V, D) from that of the words (N, T, D), each sum in the order of the words."""
+    if cache[1].dtype != dout.dtype:
+        raise Unserved("words in another dtype, to which each sum is rounded")
+    return rnn_layers.word_embedding_backward(dout, cache)
 
 
 def _unambiguous(x: Array, result: tuple[Array, Any]) -> tuple[Array, Any]:

@@ -1,13 +1,12 @@
 """The update rules: ``next_w, config = rule(w, dw, config)``; config has the settings and what is remembered.
 
 Missing settings are put into config. What a rule remembers is bound to new arrays, and w itself is not
-written to, but by `sgd` and `adam_in_place`.
+written to, but by `sgd` and those that say so.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from .arrays import Array
 
 __all__ = ["adam", "rmsprop", "sgd", "sgd_momentum"]
 
-ADAM: dict[str, Any] = {
+_ADAM: dict[str, Any] = {
     "learning_rate": 1e-3,
     "beta1": 0.9,
     "beta2": 0.999,
@@ -41,63 +40,78 @@ def sgd_momentum(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
     checked(w, dw)
     settings = {"learning_rate": 1e-2, "momentum": 0.9, **(config or {})}
     velocity = remembered(settings, "velocity", w)
-    next_w = moved(w, dw, velocity, settings["learning_rate"], settings["momentum"])
+    next_w = w.copy()
+    engine().update("momentum", next_w, dw, [velocity], (settings["learning_rate"], settings["momentum"]))
     settings["velocity"] = velocity
-    return next_w, _filled(config, settings)
+    return next_w, _stored(config, settings)
 
 
 def rmsprop(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
     """Subtract learning_rate · dw / (sqrt(cache) + epsilon), cache being the decaying mean of dw²."""
-    checked(w, dw)
-    settings = {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8, **(config or {})}
-    cache = remembered(settings, "cache", w)
-    rate, decay, epsilon = (settings[key] for key in ("learning_rate", "decay_rate", "epsilon"))
-    next_w = stepped(w.copy(), dw, np.zeros_like(w), cache, (rate, 0.0, decay, epsilon))
-    settings["cache"] = cache
-    return next_w, _filled(config, settings)
+    return _rmsprop(w, dw, config)
+
+
+def rmsprop_in_place(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
+    """Do the step of `rmsprop` to w itself."""
+    return _rmsprop(w, dw, config, in_place=True)
+
+
+def rmsprop_unfilled(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
+    """Do the step of `rmsprop`, and put no settings into config."""
+    return _rmsprop(w, dw, config, filled=False)
 
 
 def adam(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
     """Subtract learning_rate · m' / (sqrt(v') + epsilon), m' and v' corrected for their beginning at 0."""
+    return _adam(w, dw, config)
+
+
+def adam_in_place(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
+    """Do the step of `adam` to w itself."""
+    return _adam(w, dw, config, in_place=True)
+
+
+def adam_unfilled(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
+    """Do the step of `adam`, and put no settings into config."""
+    return _adam(w, dw, config, filled=False)
+
+
+def adam_hat_in_place(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
+    """Do the step that the third assignment comes with: to w itself, epsilon added before v is corrected."""
+    return _adam(w, dw, config, in_place=True, hat=True)
+
+
+def _rmsprop(
+    w: Any, dw: Any, config: Any, *, in_place: bool = False, filled: bool = True
+) -> tuple[Array, Any]:
+    settings = {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8, **(config or {})}
     checked(w, dw)
-    settings = {**ADAM, **(config or {})}
+    cache = remembered(settings, "cache", w)
+    rate, decay, epsilon = (settings[key] for key in ("learning_rate", "decay_rate", "epsilon"))
+    next_w = _own(w) if in_place else w.copy()
+    stepped(next_w, dw, np.zeros_like(w), cache, (rate, 0.0, decay, epsilon))
+    return next_w, _stored(config, {**settings, "cache": cache} if filled else {"cache": cache})
+
+
+def _adam(
+    w: Any, dw: Any, config: Any, *, in_place: bool = False, filled: bool = True, hat: bool = False
+) -> tuple[Array, Any]:
+    settings = {**_ADAM, **(config or {})}
+    checked(w, dw)
     m, v = (remembered(settings, key, w) for key in ("m", "v"))
-    t = settings["t"] + 1
-    numbers = [settings[key] for key in ("learning_rate", "beta1", "beta2", "epsilon")]
-    next_w = corrected(w, dw, m, v, t, numbers)
-    settings.update(m=m, v=v, t=t)
-    return next_w, _filled(config, settings)
-
-
-def adam_in_place(x: Any, dx: Any, config: Any = None) -> tuple[Array, Any]:
-    """Do the third assignment's step: of x itself, epsilon being added before v is corrected."""
-    checked(x, dx)
-    if not x.flags.carray:
-        raise Unserved("an array that cannot be written in place")
-    settings = {**ADAM, **(config or {})}
-    m, v = (remembered(settings, key, x) for key in ("m", "v"))
-    t, beta1, beta2 = settings["t"] + 1, settings["beta1"], settings["beta2"]
-    rate = settings["learning_rate"] * math.sqrt(1 - beta2**t) / (1 - beta1**t)
-    stepped(x, dx, m, v, (rate, beta1, beta2, settings["epsilon"]))
-    settings.update(m=m, v=v, t=t)
-    return x, _filled(config, settings)
-
-
-def corrected(w: Array, dw: Array, m: Array, v: Array, t: int, settings: Sequence[float]) -> Array:
-    """Return w after step t of Adam, and leave what it remembers in m and v.
-
-    The settings are the learning rate, beta1, beta2 and epsilon.
-    """
-    rate, beta1, beta2, epsilon = settings
+    t, beta1, beta2, epsilon = settings["t"] + 1, *(settings[key] for key in ("beta1", "beta2", "epsilon"))
+    next_w = _own(w) if in_place else w.copy()
     root = math.sqrt(1 - beta2**t)
-    return stepped(w.copy(), dw, m, v, (rate * root / (1 - beta1**t), beta1, beta2, epsilon * root))
+    rate = settings["learning_rate"] * root / (1 - beta1**t)
+    stepped(next_w, dw, m, v, (rate, beta1, beta2, epsilon if hat else epsilon * root))
+    state = {"m": m, "v": v, "t": t}
+    return next_w, _stored(config, {**settings, **state} if filled else state)
 
 
-def moved(w: Array, dw: Array, velocity: Array, rate: float, momentum: float) -> Array:
-    """Return w plus the velocity, which changes in place."""
-    next_w = w.copy()
-    engine().update("momentum", next_w, dw, [velocity], (rate, momentum))
-    return next_w
+def _own(w: Array) -> Array:
+    if not w.flags.writeable:
+        raise Unserved("weights that cannot be written")
+    return w
 
 
 def stepped(w: Array, dw: Array, m: Array, v: Array, hyper: tuple[float, float, float, float]) -> Array:
@@ -134,7 +148,7 @@ def _with_defaults(config: Any, defaults: dict[str, Any]) -> Any:
     return config
 
 
-def _filled(config: Any, settings: dict[str, Any]) -> Any:
+def _stored(config: Any, settings: dict[str, Any]) -> Any:
     """Return the person's dict, or a new one, with these entries; nothing was written to it before."""
     config = {} if config is None else config
     config.update(settings)

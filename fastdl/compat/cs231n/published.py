@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,10 @@ import numpy as np
 from ..tier import Unserved
 from . import rnn_layers
 from .arrays import Array
-from .optim import checked, corrected, moved, remembered, stepped
+from .optim import adam_hat_in_place, checked, remembered, stepped
 from .recurrence import Sequence
 
-__all__ = ["adam", "lstm_forward", "lstm_step_forward", "rmsprop", "rnn_forward", "sgd_momentum"]
+__all__ = ["adam", "adam_hat", "lstm_forward", "rmsprop", "rnn_forward"]
 
 
 def rnn_forward(x: Any, h0: Any, Wx: Any, Wh: Any, bh: Any) -> tuple[Array, Sequence]:
@@ -23,23 +24,6 @@ def rnn_forward(x: Any, h0: Any, Wx: Any, Wh: Any, bh: Any) -> tuple[Array, Sequ
 def lstm_forward(x: Any, h0: Any, Wx: Any, Wh: Any, bh: Any) -> tuple[Array, Sequence]:
     """Return what `rnn_layers.lstm_forward` returns."""
     return rnn_layers.lstm_forward(x, h0, Wx, Wh, bh)
-
-
-def lstm_step_forward(
-    x: Any, prev_h: Any, prev_c: Any, Wx: Any, Wh: Any, bh: Any
-) -> tuple[Array, Array, Any]:
-    """Return what `rnn_layers.lstm_step_forward` returns."""
-    return rnn_layers.lstm_step_forward(x, prev_h, prev_c, Wx, Wh, bh)
-
-
-def sgd_momentum(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
-    """Add the velocity to w; the momentum's key is "mu", and no settings are put into config."""
-    checked(w, dw)
-    config = {} if config is None else config
-    velocity = remembered(config, "velocity", w)
-    next_w = moved(w, dw, velocity, config.get("learning_rate", 1e-3), config.get("mu", 0.9))
-    config["velocity"] = velocity
-    return next_w, config
 
 
 def rmsprop(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
@@ -61,11 +45,17 @@ def adam(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
     config = {} if config is None else config
     m, v = (remembered(config, key, w) for key in ("m", "v"))
     t = config.get("t", np.uint32(1)) + 1
-    next_w = corrected(
-        w, dw, m, v, int(t), _settings(config, learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8)
-    )
+    rate, beta1, beta2, eps = _settings(config, learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8)
+    root = math.sqrt(1 - beta2 ** int(t))
+    hyper = (rate * root / (1 - beta1 ** int(t)), beta1, beta2, eps * root)
+    next_w = stepped(w.copy(), dw, m, v, hyper)
     config["v"], config["m"], config["t"] = v, m, t
     return next_w, config
+
+
+def adam_hat(x: Any, dx: Any, config: Any = None) -> tuple[Array, Any]:
+    """Return what `optim.adam_hat_in_place` returns."""
+    return adam_hat_in_place(x, dx, config)
 
 
 def _settings(config: Any, **defaults: float) -> list[float]:

@@ -19,6 +19,7 @@ __all__ = [
     "pool_backward",
     "pool_forward",
     "queries",
+    "rule",
     "scores",
     "sequence_scores",
     "tied",
@@ -28,6 +29,7 @@ __all__ = [
 _WINDOWS = 3  # an axis
 _IMAGES, _FILTERS = 2, 3
 _ROWS = 8
+_ELEMENTS = 1 << 16
 _FAR = 2000.0  # beyond it exp(-x) is 0 in float64
 
 
@@ -98,9 +100,9 @@ def _share(array: Array, kept: int) -> float:
 def tied(arguments: dict[str, Any]) -> float:
     """Make every other column of half of x the copy of its neighbour, so that windows have equal maxima."""
     x = arguments["x"]
-    kept = x[: max(1, min(len(x), (1 << 16) * len(x) // max(x.size, 1)))]
-    arguments["x"] = _with_ties(kept)
-    return len(kept) / max(len(x), 1)
+    rows = _some_rows(x)
+    arguments["x"] = _with_ties(x[:rows])
+    return _share(x, rows)
 
 
 def tied_backward(arguments: dict[str, Any]) -> float:
@@ -121,6 +123,10 @@ def _with_ties(x: Array) -> Array:
     half = x.shape[2] // 2
     x[:, :, :half, 1:pairs:2] = x[:, :, :half, 0:pairs:2]
     return x
+
+
+def _some_rows(x: Array) -> int:
+    return max(1, min(len(x), _ELEMENTS * len(x) // max(x.size, 1)))
 
 
 def scores(arguments: dict[str, Any]) -> float:
@@ -154,3 +160,14 @@ def queries(arguments: dict[str, Any]) -> float:
     X = arguments["X"]
     arguments["X"] = X[:1]
     return _share(X, 1)
+
+
+def rule(arguments: dict[str, Any]) -> float:
+    """Take some rows of w, dw and of what config remembers of them."""
+    w, config = arguments["w"], arguments.get("config")
+    rows = _some_rows(w)
+    for holder in (arguments, config or {}):
+        for name, value in holder.items():
+            if getattr(value, "shape", None) == w.shape:
+                holder[name] = value[:rows]
+    return _share(w, rows)

@@ -14,7 +14,8 @@ from ..target import Target
 _CONV = frozenset({"stride", "pad"})
 _POOL = frozenset({"pool_height", "pool_width", "stride"})
 _SEQUENCE = frozenset({"N", "T", "W", "D", "H", "cache0"})
-_RULE = frozenset({"learning_rate", "epsilon"})
+_RMSPROP = frozenset({"learning_rate", "epsilon", "decay_rate", "cache"})
+_ADAM = frozenset({"learning_rate", "epsilon", "beta1", "beta2", "m", "v", "t"})
 
 
 def _target(name: str, fast: str | None, *fingerprints: str, **options: Any) -> Target:
@@ -161,38 +162,15 @@ _RECURRENT = (
         keys=_SEQUENCE,
     ),
     *_pair(
-        "lstm_step_forward",
-        "lstm_step_backward",
-        ("published:lstm_step_forward", "rnn_layers:lstm_step_backward"),
-        (
-            ("6a5da9315116fcea", "c0ae09e70aa03d7a", "f9b61ee495dbff5c"),
-            ("5d4607f54b0e69af", "afd3567ab953b4a1"),
-        ),
-    ),
-    *_pair(
-        "lstm_step_forward",
-        "lstm_step_backward",
-        ("rnn_layers:lstm_step_forward", "rnn_layers:lstm_step_backward"),
-        ((), ()),
-        by_name=True,
-        keys=_SEQUENCE,
-    ),
-    *_pair(
         "gru_forward",
         "gru_backward",
         ("gru_layers:gru_forward", "gru_layers:gru_backward"),
         (("dc112448188123e5",), ("a4f6837905854134",)),
     ),
-    *_pair(
-        "gru_step_forward",
-        "gru_step_backward",
-        ("gru_layers:gru_step_forward", "gru_layers:gru_step_backward"),
-        (("065d78474ac668da",), ("3c1fa95652e864a7",)),
-    ),
     _target(
         "temporal_softmax_loss",
         "rnn_layers:temporal_softmax_loss",
-        "f40fc29142a34b47",
+        *("f40fc29142a34b47", "cf0866ecb364d6ed"),
         by_name=True,
         sample="samples:sequence_scores",
     ),
@@ -211,13 +189,17 @@ _RECURRENT = (
 )
 
 _RULES = (
-    _target("sgd_momentum", "optim:sgd_momentum", by_name=True, keys=_RULE | {"momentum", "velocity"}),
-    _target("rmsprop", "optim:rmsprop", by_name=True, keys=_RULE | {"decay_rate", "cache"}),
-    _target("adam", "optim:adam", by_name=True, keys=_RULE | {"beta1", "beta2", "m", "v", "t"}),
-    _target("adam", "optim:adam_in_place", "a7cc7398178cfd38"),
-    _target("sgd_momentum", "published:sgd_momentum", "17d82a6d4f059863"),
-    _target("rmsprop", "published:rmsprop", "a7e0d1c830c1ba0f"),
-    _target("adam", "published:adam", "a0e8a40bb4c6491c"),
+    *(
+        _target("rmsprop", f"optim:{fast}", by_name=True, keys=_RMSPROP, sample="samples:rule")
+        for fast in ("rmsprop", "rmsprop_in_place", "rmsprop_unfilled")
+    ),
+    *(
+        _target("adam", f"optim:{fast}", by_name=True, keys=_ADAM, sample="samples:rule")
+        for fast in ("adam", "adam_in_place", "adam_unfilled", "adam_hat_in_place")
+    ),
+    _target("rmsprop", "published:rmsprop", "a7e0d1c830c1ba0f", sample="samples:rule"),
+    _target("adam", "published:adam", "a0e8a40bb4c6491c", sample="samples:rule"),
+    _target("adam", "published:adam_hat", "a7cc7398178cfd38"),
 )
 
 _FIRST = (
