@@ -38,7 +38,7 @@ def max_pool_forward_reshape(x: Any, pool_param: Any) -> tuple[Array, tuple[Arra
 
 
 def word_embedding_backward(dout: Any, cache: Any) -> Array:
-    """Return the gradient of W (V, D) from that of the words (N, T, D), each sum in the order of the words."""
+    """Return the gradient of W (V, D) from that of the words (N, T, D), summed in their order."""
     if cache[1].dtype != dout.dtype:
         raise Unserved("words in another dtype, to which each sum is rounded")
     return rnn_layers.word_embedding_backward(dout, cache)
