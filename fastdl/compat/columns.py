@@ -1,7 +1,7 @@
 """Column matrices in which the image runs fastest, as numpy-ml and ML-From-Scratch arrange them.
 
-A row is one channel and one tap of the kernel, a column one position and one image. Only data moves here, and sums
-are taken tap by tap in the order of the rows, so that the result has the bits of an indexed gather and scatter.
+A row is one channel and one tap of the kernel, a column one position and one image. Only data moves here, and
+sums are taken tap by tap in the order of the rows: the result has the bits of an indexed gather and scatter.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def to_columns(image: Array, how: Windows) -> Array:
     padded = np.zeros((channels, *how.padded, batch), image.dtype)
     padded[:, top : top + height, left : left + width] = image
     down, right = padded.strides[1:3]
-    steps = (padded.strides[0], down * how.step, right * how.step)
-    steps += (down * how.stride, right * how.stride, padded.strides[3])
+    taps, places = (down * how.step, right * how.step), (down * how.stride, right * how.stride)
+    steps = (padded.strides[0], *taps, *places, padded.strides[3])
     shape = (channels, *how.kernel, *how.out, batch)
     columns = np.empty(shape, image.dtype)
     columns[...] = as_strided(padded, shape, steps, writeable=False)

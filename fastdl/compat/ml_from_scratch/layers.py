@@ -13,7 +13,7 @@ from ..tier import Unserved, recall, remember
 from .columns import column_to_image, image_to_column, sliding
 from .normalisation import BatchNormalization
 
-__all__ = ["RNN", "BatchNormalization", "Conv2D", "UpSampling2D", "column_to_image", "image_to_column"]
+__all__ = ["RNN", "BatchNormalization", "Conv2D", "column_to_image", "image_to_column"]
 
 
 class Conv2D:
@@ -76,22 +76,6 @@ class Conv2D:
         return dX
 
 
-class UpSampling2D:
-    """Every cell of (N, C, H, W) images becomes a block of equal cells."""
-
-    size: tuple[int, int]
-    prev_shape: tuple[int, ...]
-
-    def forward_pass(self, X: Any, training: bool = True) -> Array:
-        """Return (N, C, size[0]·H, size[1]·W) images."""
-        X = plain(X, 4)
-        if type(self.size) is not tuple or X.dtype.kind != "f":
-            raise Unserved(f"blocks of {self.size}")
-        y = F.upsample2d(X, self.size)
-        self.prev_shape = X.shape
-        return y
-
-
 class RNN:
     """A plain recurrent layer that puts out a projection of each state."""
 
@@ -132,10 +116,10 @@ class RNN:
         return outputs
 
     def backward_pass(self, accum_grad: Any) -> Array:
-        """Return the gradient with respect to the inputs, of each step's output alone; the weights are updated.
+        """Return the gradient with respect to the inputs, each by way of its own step; the weights are updated.
 
-        What reaches a state from each of the `bptt_trunc` steps after it is added up, so that each weight has one
-        product for all steps.
+        What reaches a state from each of the `bptt_trunc` steps after it is added up, so that each weight has
+        one product for all steps.
         """
         recall(self)
         X, states, before = self.layer_input, self.states, self.state_input

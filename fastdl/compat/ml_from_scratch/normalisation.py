@@ -31,7 +31,7 @@ class BatchNormalization:
     stddev_inv: Array
 
     def forward_pass(self, X: Any, training: bool = True) -> Array:
-        """Return gamma · (X - mean) / sqrt(var + eps) + beta, by running statistics where nothing is learnt."""
+        """Return gamma · (X - mean) / sqrt(var + eps) + beta; outside training by the running statistics."""
         gamma, beta = plain(self.gamma, None, "f"), plain(self.beta, None, "f")
         plain(X, None, "f")
         if not X.dtype == gamma.dtype == beta.dtype and settings.dtype is None:
@@ -44,9 +44,9 @@ class BatchNormalization:
         parameters = (narrow(gamma).reshape(-1), narrow(beta).reshape(-1))
         y, ctx = F.batch_norm_forward(rows, *parameters, None, None, training=True, eps=self.eps)
         mean, var = ctx.mean.reshape(gamma.shape), ctx.var.reshape(gamma.shape)
-        old_mean, old_var = self.running_mean, self.running_var
-        if old_mean is None:
-            old_mean, old_var = mean, var
+        old_mean, old_var = mean, var
+        if self.running_mean is not None and self.running_var is not None:
+            old_mean, old_var = self.running_mean, self.running_var
         self.running_mean = self.momentum * old_mean + (1 - self.momentum) * mean
         self.running_var = self.momentum * old_var + (1 - self.momentum) * var
         self.stddev_inv = 1 / np.sqrt(var + self.eps)

@@ -1,4 +1,4 @@
-"""`Pool2D` of numpy-ml, in both tiers: its pads take part in the maximum, and its result is always float64."""
+"""`Pool2D` of numpy-ml, in both tiers: its pads take part in the maximum, its result is always float64."""
 
 from __future__ import annotations
 
