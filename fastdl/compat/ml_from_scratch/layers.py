@@ -116,7 +116,7 @@ class RNN:
         return outputs
 
     def backward_pass(self, accum_grad: Any) -> Array:
-        """Return the gradient with respect to the inputs, each by way of its own step; the weights are updated.
+        """Return the gradient with respect to the inputs, each by way of its own step; update the weights.
 
         What reaches a state from each of the `bptt_trunc` steps after it is added up, so that each weight has
         one product for all steps.

@@ -1,7 +1,7 @@
 """`numpy_ml.neural_nets.layers.layers`: the gradients that take most of the time there.
 
-The methods `_bwd` take a gradient and what `forward` kept of one call, and read the parameters of the moment, as
-the originals do; no forward pass of fastdl is needed before them.
+The methods `_bwd` take a gradient and what `forward` kept of one call, and read the parameters of the moment,
+as the originals do; no forward pass of fastdl is needed before them.
 """
 
 from __future__ import annotations
@@ -142,8 +142,8 @@ class Embedding:
     def _bwd(self, dLdy: Any, X: Any) -> Array:
         """Return the gradient with respect to the table.
 
-        Row by row of X the gradient is added in the order of the numbers; where a row is pooled, a number that
-        it has twice counts once.
+        Row by row of X the gradient is added in the order of the numbers; where a row is pooled, a number
+        that it has twice counts once.
         """
         W, ids, dy = plain(self.parameters["W"], 2, "f"), plain(X, None, "iu"), plain(dLdy, None, "f")
         dy = dy.reshape(-1, self.n_out)
