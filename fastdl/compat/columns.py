@@ -95,9 +95,9 @@ def from_columns(columns: Array, channels: int, batch: int, how: Windows) -> Arr
     taps = columns.reshape(channels, *how.kernel, *how.out, batch)
     total = np.zeros((channels, *how.padded, batch))
     (rows, cols), stride, step = how.out, how.stride, how.step
-    for p in range(how.kernel[0]):
-        down = slice(p * step, p * step + (rows - 1) * stride + 1, stride)
-        for q in range(how.kernel[1]):
-            place = total[:, down, q * step : q * step + (cols - 1) * stride + 1 : stride]
-            place += taps[:, p, q]
+    for plane, of_plane in zip(total, taps):  # one channel at a time stays in the cache
+        for p in range(how.kernel[0]):
+            down = slice(p * step, p * step + (rows - 1) * stride + 1, stride)
+            for q in range(how.kernel[1]):
+                plane[down, q * step : q * step + (cols - 1) * stride + 1 : stride] += of_plane[p, q]
     return total.transpose(3, 0, 1, 2).copy()

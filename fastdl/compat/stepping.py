@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import select
-from ..config import current
+from fastdl.functional._arrays import engine
+
 from .inputs import Array, plain
 from .tier import Unserved, settings
 
@@ -62,5 +62,5 @@ def step(kind: str, gradient: Array, slots: list[Array], hyper: tuple[float, ...
         The numbers of the formula.
     """
     change = np.zeros(gradient.shape)
-    select(current().backend).update(kind, change, gradient, slots, hyper)
+    engine().update(kind, change, gradient, slots, hyper)
     return np.negative(change, out=change)
