@@ -15,7 +15,7 @@ __all__ = ["Convolution"]
 
 
 class Convolution:
-    """The convolution of images by a matrix of their patches; see `fastdl.compat.dlfs1.layers.Convolution`."""
+    """The convolution of images by a matrix of their patches; see `layers.Convolution`."""
 
     def __init__(self, W: Any, b: Any, stride: int = 1, pad: int = 0) -> None:
         self.W = W

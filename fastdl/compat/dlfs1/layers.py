@@ -17,7 +17,7 @@ from .functions import cross_entropy_error, labels_of, sigmoid, softmax
 from .products import biased_product, product
 from .util import col2im, im2col
 
-__all__ = [  # noqa: PLE0604  (the names of `functions` are strings)
+__all__ = [
     *_FUNCTIONS,
     "Affine",
     "BatchNormalization",
@@ -31,7 +31,8 @@ __all__ = [  # noqa: PLE0604  (the names of `functions` are strings)
     "im2col",
 ]
 
-_BITS = {4: np.int32, 8: np.int64}
+BITS = {4: np.int32, 8: np.int64}
+BLOCK = 1 << 16
 
 
 class Relu:
@@ -47,20 +48,30 @@ class Relu:
         self.mask: Any = None
 
     def forward(self, x: Any) -> Array:
-        x = floats(x)
-        out = F.relu(x)
-        self.mask = x <= 0
+        out, self.mask = gated(floats(x))
         return out
 
     def backward(self, dout: Any) -> Array:
         return close_gate(floats(dout), self.mask)
 
 
+def gated(x: Array) -> tuple[Array, Array]:
+    """Return max(x, 0), C-contiguous, with NaN for NaN and 0.0 for -0.0, and where x is at most 0."""
+    x = np.ascontiguousarray(x)
+    out, mask = np.empty_like(x), np.empty(x.shape, np.bool_)
+    flat = x.reshape(-1), out.reshape(-1), mask.reshape(-1)
+    for start in range(0, x.size, BLOCK):  # what the first operation reads is in the cache for the second
+        some, gate, closed = (part[start : start + BLOCK] for part in flat)
+        np.less_equal(some, 0, out=closed)
+        np.maximum(some, 0, out=gate)
+    return out, mask
+
+
 def close_gate(dout: Array, mask: Any) -> Array:
     """Set dout to 0.0 where mask is True, in place, and return it."""
     if type(mask) is not np.ndarray or mask.shape != dout.shape or not dout.flags.writeable:
         raise Unserved("no mask for this array")
-    bits = dout.view(_BITS[dout.itemsize])  # as a product would, but NaN and infinity become 0.0 too
+    bits = dout.view(BITS[dout.itemsize])  # a product would do, if it were not for NaN and infinity
     np.bitwise_and(bits, mask.view(np.int8) - np.int8(1), out=bits)
     return dout
 
@@ -174,7 +185,8 @@ class Dropout:
     def forward(self, x: Any, train_flg: bool = True) -> Array:
         if not train_flg:
             return np.asarray(x * (1.0 - self.dropout_ratio))
-        self.mask = np.random.random_sample(x.shape) > self.dropout_ratio
+        noise = np.random.random_sample(x.shape)  # noqa: NPY002 - the stream of the original
+        self.mask = noise > self.dropout_ratio
         return np.asarray(x * self.mask)
 
     def backward(self, dout: Any) -> Array:
@@ -182,7 +194,9 @@ class Dropout:
 
 
 class BatchNormalization:
-    """Each feature with mean 0 and variance 1 over the batch, times gamma, plus beta; images element by element.
+    """Each feature with mean 0 and variance 1 over the batch, times gamma, plus beta.
+
+    Images are normalised element by element, and not channel by channel.
 
     Attributes
     ----------

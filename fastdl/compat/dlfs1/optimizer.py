@@ -1,7 +1,7 @@
 """``common.optimizer``: steps on dicts of parameters and gradients, in place on the parameters.
 
-The exact tier, and rules that fastdl's own optimizers do not have, go over the arrays in blocks with NumPy: the same
-operations in the same order, with temporaries that stay in the cache.
+The exact tier, and rules that fastdl's own optimizers do not have, go over the arrays in blocks with NumPy:
+the same operations in the same order, with temporaries that stay in the cache.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Momentum:
 
 
 class Nesterov:
-    """p += momentum² · v - (1 + momentum) · lr · g, with the v of the step before; then v as in `Momentum`."""
+    """p += momentum² · v - (1 + momentum) · lr · g, with the old v; then v as in `Momentum`."""
 
     def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
         self.lr = lr

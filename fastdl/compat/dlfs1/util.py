@@ -1,4 +1,4 @@
-"""``common.util``: images as matrices of their patches, and back; both in float64, as the originals have it."""
+"""``common.util``: images as matrices of their patches, and back; both in float64."""
 
 from __future__ import annotations
 
