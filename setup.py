@@ -10,6 +10,7 @@ import shutil
 import sys
 from glob import glob
 
+import numpy
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError
@@ -22,7 +23,8 @@ native = Extension(
     "fastdl.backends._native",
     sources=["fastdl/backends/_native.pyx", "csrc/kernels.c", "csrc/threads.c"],
     depends=sorted([*glob("csrc/*.h"), *glob("fastdl/backends/*.pxd"), *glob("fastdl/backends/calls/*.pxi")]),
-    include_dirs=["csrc"],
+    include_dirs=["csrc", numpy.get_include()],
+    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
     export_symbols=["fd_get_num_threads", "fd_set_num_threads"],  # on Windows; elsewhere threads.c does
     optional=True,
 )

@@ -59,6 +59,8 @@ def real(op: str, name: str, value: Any) -> float:
 
 def number(op: str, name: str, value: Any, low: float = 0.0, below: float = math.inf) -> float:
     """Return `value` as a float in [low, below)."""
+    if type(value) is float and low <= value < below:
+        return value
     result = real(op, name, value)
     if not low <= result < below:  # refuses NaN as well
         limit = "finite" if below == math.inf else f"below {below:g}"

@@ -147,7 +147,7 @@ def _cached(make: Callable[..., _Plan]) -> Callable[..., _Plan]:
     @wraps(make)
     def plan(*args: Any, **kwargs: Any) -> _Plan:
         try:
-            return remembered(*args, **kwargs)
+            return remembered(*args, **kwargs) if kwargs else remembered(*args)
         except TypeError:
             pass  # no hash, or an argument of a wrong type, which `make` will name
         return make(*args, **kwargs)

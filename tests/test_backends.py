@@ -11,8 +11,9 @@ import pytest
 
 import fastdl
 from fastdl import backends, shapes
+from fastdl.backends import canonical
 from harness import FAST_ENGINES
-from layouts import guarded
+from layouts import DRESSES, guarded
 
 MODULES = {"naive": "naive", "numpy": "numpy_", "native": "native"}
 
@@ -53,6 +54,63 @@ class TestSelect:
     def test_info_names_them(self) -> None:
         table = str(fastdl.info())
         assert all(name in table for name in backends.PRIMITIVES)
+
+
+class TestCommonDtype:
+    """What the engine takes as it is: both implementations, the compiled one and the one without it."""
+
+    IMPLEMENTATIONS = tuple({canonical.common_dtype, backends.common_dtype})
+
+    @pytest.mark.parametrize("common_dtype", IMPLEMENTATIONS)
+    def test_what_is_ready(self, common_dtype: Any) -> None:
+        for dtype in (np.dtype("float32"), np.dtype("float64")):
+            x, w, b = np.ones((2, 3), dtype), np.ones((3, 0), dtype), np.array(1.0, dtype)
+            assert common_dtype("x w (b)", (x, w, b)) is dtype
+            assert common_dtype("x w (b)", (x, w, None)) is dtype
+            assert common_dtype("x (w) b", (x, None, b)) is dtype
+            x.flags.writeable = False
+            assert common_dtype("x", (x,)) is dtype
+
+    @pytest.mark.parametrize("common_dtype", IMPLEMENTATIONS)
+    @pytest.mark.parametrize("dress", DRESSES)
+    def test_what_is_not(self, common_dtype: Any, dress: str) -> None:
+        x = np.arange(12, dtype=np.float32).reshape(3, 4)
+        dressed = DRESSES[dress](x)
+        ready = type(dressed) is np.ndarray and dressed.flags.c_contiguous and dressed.flags.aligned
+        ready = ready and dressed.dtype == x.dtype and dressed.dtype.isnative
+        assert (common_dtype("x w", (x, dressed)) is not None) == ready
+        assert (common_dtype("x", (dressed,)) is not None) == ready
+
+    @pytest.mark.parametrize("common_dtype", IMPLEMENTATIONS)
+    @pytest.mark.parametrize(
+        "values",
+        [
+            (np.ones(2, np.float32), np.ones(2)),
+            (np.ones(2, np.float32), None),
+            (None, np.ones(2, np.float32)),
+            (np.ones(2, np.float16), np.ones(2, np.float16)),
+            (np.ones(2, int), np.ones(2, int)),
+            (np.ones(2, np.float32), [1.0, 1.0]),
+            (np.float32(1), np.float32(1)),
+        ],
+        ids=str,
+    )
+    def test_other_things(self, common_dtype: Any, values: Any) -> None:
+        assert common_dtype("x w", values) is None
+
+    def test_new_arrays_are_as_numpy_makes_them(self) -> None:
+        pytest.importorskip("fastdl.backends._native", exc_type=ImportError)
+        from fastdl.backends import _native
+
+        for shape in ((), (0,), (2, 0, 3), (4, 5), (1,) * 32):
+            for dtype in ("float32", "float64"):
+                for made in (
+                    _native.empty(shape, np.ones(1, dtype)),
+                    _native.empty_as(np.ones(shape, dtype)),
+                ):
+                    assert (type(made), made.shape, made.dtype) == (np.ndarray, shape, dtype)
+                    assert made.flags.carray
+                    assert made.flags.owndata
 
 
 @pytest.mark.parametrize("engine", FAST_ENGINES)

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..checks import one_of
 from ..config import BACKENDS, current
+from . import canonical
 
 Primitive: TypeAlias = Callable[..., Any]
 
@@ -77,6 +78,8 @@ try:
     _compiled = import_module(".native", __name__)
 except ImportError as error:
     native_error = str(error)
+common_dtype: Callable[[str, tuple[Any, ...]], np.dtype[Any] | None]
+common_dtype = _compiled.common_dtype if _compiled else canonical.common_dtype
 
 
 @cache

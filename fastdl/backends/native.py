@@ -19,6 +19,8 @@ from ..config import current
 from ..shapes import CONV_ALGORITHMS
 
 try:
+    from ._native import common_dtype as common_dtype
+    from ._native import empty, empty_as
     from ._native import isa as isa
     from ._native import set_num_threads as set_num_threads
 except ModuleNotFoundError as error:
@@ -54,9 +56,11 @@ def gemm(
     trans_b: bool = False,
     scale: np.ndarray | None = None,
 ) -> np.ndarray:
-    k, m = a.shape if trans_a else a.shape[::-1]
+    m, k = a.shape
+    if trans_a:
+        m, k = k, m
     n = b.shape[0 if trans_b else 1]
-    c = np.empty((m, n), a.dtype)
+    c = empty((m, n), a)
     code, threads = _ACTIVATION[activation], current().threads
     _native.gemm(c, a, b, bias, scale, m, n, k, trans_a, trans_b, code, alpha, threads)
     return c
@@ -76,7 +80,7 @@ def conv_fwd(
     alpha: float = 0.0,
     scale: np.ndarray | None = None,
 ) -> np.ndarray:
-    y = np.empty(plan.y_shape, x.dtype)
+    y = empty(plan.y_shape, x)
     _native.conv_fwd(y, x, w, b, scale, plan, _ACTIVATION[activation], alpha, _strict(), current().threads)
     return y
 
@@ -90,13 +94,13 @@ def conv_dx(
     alpha: float = 0.0,
     scale: np.ndarray | None = None,
 ) -> np.ndarray:
-    dx = np.empty(plan.x_shape, dy.dtype)
+    dx = empty(plan.x_shape, dy)
     _native.conv_dx(dx, dy, w, b, scale, plan, _ACTIVATION[activation], alpha, _strict(), current().threads)
     return dx
 
 
 def conv_dw(dy: np.ndarray, x: np.ndarray, plan: ConvPlan) -> np.ndarray:
-    dw = np.empty(plan.w_shape, x.dtype)
+    dw = empty(plan.w_shape, x)
     _native.conv_dw(dw, dy, x, plan, _strict(), current().threads)
     return dw
 
@@ -106,7 +110,7 @@ def conv_algorithm(primitive: str, plan: ConvPlan, dtype: np.dtype) -> str:
 
 
 def bias_grad(dy: np.ndarray, outer: int, channels: int, inner: int) -> np.ndarray:
-    db = np.empty(channels, dy.dtype)
+    db = empty((channels,), dy)
     _native.bias_grad(db, dy, outer, channels, inner, current().threads)
     return db
 
@@ -114,7 +118,7 @@ def bias_grad(dy: np.ndarray, outer: int, channels: int, inner: int) -> np.ndarr
 def maxpool_fwd(
     x: np.ndarray, plan: PoolPlan, want_index: bool = True
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    y = np.empty(plan.y_shape, x.dtype)
+    y = empty(plan.y_shape, x)
     index = None
     if want_index:
         index = np.empty(plan.y_shape, np.uint8 if math.prod(plan.size) <= 256 else np.int32)
@@ -123,61 +127,61 @@ def maxpool_fwd(
 
 
 def maxpool_bwd(dy: np.ndarray, index: np.ndarray, plan: PoolPlan) -> np.ndarray:
-    dx = np.empty(plan.x_shape, dy.dtype)
+    dx = empty(plan.x_shape, dy)
     _native.maxpool_bwd(dx, dy, index, plan, current().threads)
     return dx
 
 
 def avgpool_fwd(x: np.ndarray, plan: PoolPlan) -> np.ndarray:
-    y = np.empty(plan.y_shape, x.dtype)
+    y = empty(plan.y_shape, x)
     _native.avgpool_fwd(y, x, plan, current().threads)
     return y
 
 
 def avgpool_bwd(dy: np.ndarray, plan: PoolPlan) -> np.ndarray:
-    dx = np.empty(plan.x_shape, dy.dtype)
+    dx = empty(plan.x_shape, dy)
     _native.avgpool_bwd(dx, dy, plan, current().threads)
     return dx
 
 
 def upsample_fwd(x: np.ndarray, plan: UpsamplePlan) -> np.ndarray:
-    y = np.empty(plan.y_shape, x.dtype)
+    y = empty(plan.y_shape, x)
     _native.upsample_fwd(y, x, plan, current().threads)
     return y
 
 
 def upsample_bwd(dy: np.ndarray, plan: UpsamplePlan) -> np.ndarray:
-    dx = np.empty(plan.x_shape, dy.dtype)
+    dx = empty(plan.x_shape, dy)
     _native.upsample_bwd(dx, dy, plan, current().threads)
     return dx
 
 
 def im2col(x: np.ndarray, plan: ConvPlan) -> np.ndarray:
-    cols = np.empty(shapes.columns_shape(plan), x.dtype)
+    cols = empty(shapes.columns_shape(plan), x)
     _native.im2col(cols, x, plan, current().threads)
     return cols
 
 
 def col2im(cols: np.ndarray, plan: ConvPlan) -> np.ndarray:
-    dx = np.empty(plan.x_shape, cols.dtype)
+    dx = empty(plan.x_shape, cols)
     _native.col2im(dx, cols, plan, current().threads)
     return dx
 
 
 def act_fwd(x: np.ndarray, kind: str, alpha: float = 0.0) -> np.ndarray:
-    y = np.empty(x.shape, x.dtype)
+    y = empty_as(x)
     _native.act_fwd(y, x, x.size, _ACTIVATION[kind], alpha, current().threads)
     return y
 
 
 def act_bwd(dy: np.ndarray, saved: np.ndarray, kind: str, alpha: float = 0.0) -> np.ndarray:
-    dx = np.empty(dy.shape, dy.dtype)
+    dx = empty_as(dy)
     _native.act_bwd(dx, dy, saved, dy.size, _ACTIVATION[kind], alpha, current().threads)
     return dx
 
 
 def prelu_fwd(x: np.ndarray, slope: np.ndarray, outer: int, channels: int, inner: int) -> np.ndarray:
-    y = np.empty(x.shape, x.dtype)
+    y = empty_as(x)
     _native.prelu_fwd(y, x, slope, outer, channels, inner, current().threads)
     return y
 
@@ -185,14 +189,14 @@ def prelu_fwd(x: np.ndarray, slope: np.ndarray, outer: int, channels: int, inner
 def prelu_bwd(
     dy: np.ndarray, x: np.ndarray, slope: np.ndarray, outer: int, channels: int, inner: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    dx = np.empty(x.shape, x.dtype)
-    dslope = np.empty(slope.shape, slope.dtype)
+    dx = empty_as(x)
+    dslope = empty_as(slope)
     _native.prelu_bwd(dx, dslope, dy, x, slope, outer, channels, inner, current().threads)
     return dx, dslope
 
 
 def softmax_fwd(x: np.ndarray, outer: int, n: int, inner: int, log: bool = False) -> np.ndarray:
-    y = np.empty(x.shape, x.dtype)
+    y = empty_as(x)
     _native.softmax_fwd(y, x, outer, n, inner, log, current().threads)
     return y
 
@@ -200,20 +204,20 @@ def softmax_fwd(x: np.ndarray, outer: int, n: int, inner: int, log: bool = False
 def softmax_bwd(
     dy: np.ndarray, y: np.ndarray, outer: int, n: int, inner: int, log: bool = False
 ) -> np.ndarray:
-    dx = np.empty(dy.shape, dy.dtype)
+    dx = empty_as(dy)
     _native.softmax_bwd(dx, dy, y, outer, n, inner, log, current().threads)
     return dx
 
 
 def dropout_fwd(x: np.ndarray, noise: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
-    y = np.empty(x.shape, x.dtype)
+    y = empty_as(x)
     mask = np.empty(x.shape, np.uint8)
     _native.dropout_fwd(y, mask, x, noise, x.size, rate, current().threads)
     return y, mask
 
 
 def dropout_bwd(dy: np.ndarray, mask: np.ndarray, rate: float) -> np.ndarray:
-    dx = np.empty(dy.shape, dy.dtype)
+    dx = empty_as(dy)
     _native.dropout_bwd(dx, dy, mask, dy.size, rate, current().threads)
     return dx
 
@@ -222,8 +226,8 @@ def softmax_xent_fwd(
     logits: np.ndarray, target: np.ndarray, smoothing: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     rows, n = logits.shape
-    losses = np.empty(rows, logits.dtype)
-    probs = np.empty(logits.shape, logits.dtype)
+    losses = empty((rows,), logits)
+    probs = empty_as(logits)
     _native.softmax_xent_fwd(
         losses, probs, logits, *_labels_or_target(target), smoothing, rows, n, current().threads
     )
@@ -234,7 +238,7 @@ def softmax_xent_bwd(
     probs: np.ndarray, target: np.ndarray, scale: np.ndarray, smoothing: float = 0.0
 ) -> np.ndarray:
     rows, n = probs.shape
-    dlogits = np.empty(probs.shape, probs.dtype)
+    dlogits = empty_as(probs)
     _native.softmax_xent_bwd(
         dlogits, probs, *_labels_or_target(target), scale, smoothing, rows, n, current().threads
     )
@@ -247,20 +251,20 @@ def _labels_or_target(target: np.ndarray) -> tuple[np.ndarray | None, np.ndarray
 
 
 def loss_fwd(pred: np.ndarray, target: np.ndarray, kind: str, param: float = 0.0) -> np.ndarray:
-    loss = np.empty(pred.shape, pred.dtype)
+    loss = empty_as(pred)
     _native.loss_fwd(loss, pred, target, pred.size, _LOSS[kind], param, current().threads)
     return loss
 
 
 def loss_bwd(pred: np.ndarray, target: np.ndarray, kind: str, param: float = 0.0) -> np.ndarray:
-    dpred = np.empty(pred.shape, pred.dtype)
+    dpred = empty_as(pred)
     _native.loss_bwd(dpred, pred, target, pred.size, _LOSS[kind], param, current().threads)
     return dpred
 
 
 def norm_stats(x: np.ndarray, plan: NormPlan) -> tuple[np.ndarray, np.ndarray]:
-    mean = np.empty(plan.blocks * plan.groups, x.dtype)
-    var = np.empty_like(mean)
+    mean = empty((plan.blocks * plan.groups,), x)
+    var = empty_as(mean)
     _native.norm_stats(mean, var, x, plan, current().threads)
     return mean, var
 
@@ -275,7 +279,7 @@ def norm_apply(
     activation: str = "linear",
     alpha: float = 0.0,
 ) -> np.ndarray:
-    y = np.empty(plan.shape, x.dtype)
+    y = empty(plan.shape, x)
     code = _ACTIVATION[activation]
     _native.norm_apply(y, x, mean, var, gamma, beta, plan, code, alpha, current().threads)
     return y
@@ -292,9 +296,9 @@ def norm_bwd(
     activation: str = "linear",
     alpha: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    dx = np.empty(plan.shape, x.dtype)
-    dgamma = np.empty(plan.groups * plan.channels, x.dtype)
-    dbeta = np.empty_like(dgamma)
+    dx = empty(plan.shape, x)
+    dgamma = empty((plan.groups * plan.channels,), x)
+    dbeta = empty_as(dgamma)
     code, threads = _ACTIVATION[activation], current().threads
     _native.norm_bwd(dx, dgamma, dbeta, dy, x, mean, var, gamma, beta, plan, code, alpha, threads)
     return dx, dgamma, dbeta
@@ -312,15 +316,15 @@ def rnn_fwd(
     plan: RecurrentPlan,
     keep: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, Saved | None]:
-    hs = np.empty((plan.batch, plan.steps, plan.units), z.dtype)
-    h = np.empty_like(h0)
-    c = None if c0 is None else np.empty_like(c0)
+    hs = empty((plan.batch, plan.steps, plan.units), z)
+    h = empty_as(h0)
+    c = None if c0 is None else empty_as(c0)
     previous = gates = previous_c = None
     if keep:
-        previous = np.empty_like(hs)
-        previous_c = None if c0 is None else np.empty_like(hs)
+        previous = empty_as(hs)
+        previous_c = None if c0 is None else empty_as(hs)
         if kept := shapes_recurrent.KEPT_GATES[plan.kind]:
-            gates = np.empty((plan.batch, plan.steps, kept * plan.units), z.dtype)
+            gates = empty((plan.batch, plan.steps, kept * plan.units), z)
     _native.rnn_fwd(
         hs, h, c, previous, gates, previous_c, z, h0, c0, w_h, b_h, peepholes, mask, lengths,
         plan, _RECURRENCE[plan.kind], current().threads,
@@ -340,10 +344,10 @@ def rnn_bwd(
     lengths: np.ndarray | None,
     plan: RecurrentPlan,
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray | None]:
-    dz = np.empty((plan.batch, plan.steps, plan.columns), w_h.dtype)
-    ds = np.empty_like(dz) if plan.kind == "gru" else None
-    dh0 = np.empty((plan.batch, plan.units), w_h.dtype)
-    dc0 = np.empty_like(dh0) if plan.kind == "lstm" else None
+    dz = empty((plan.batch, plan.steps, plan.columns), w_h)
+    ds = empty_as(dz) if plan.kind == "gru" else None
+    dh0 = empty((plan.batch, plan.units), w_h)
+    dc0 = empty_as(dh0) if plan.kind == "lstm" else None
     _native.rnn_bwd(
         dz, ds, dh0, dc0, dhs, dh, dc, *saved, w_h, peepholes, mask, lengths,
         plan, _RECURRENCE[plan.kind], current().threads,
@@ -352,7 +356,7 @@ def rnn_bwd(
 
 
 def gather(table: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    y = np.empty((len(ids), table.shape[1]), table.dtype)
+    y = empty((len(ids), table.shape[1]), table)
     _native.gather(y, table, ids, len(ids), table.shape[1], current().threads)
     return y
 

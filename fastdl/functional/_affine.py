@@ -16,7 +16,7 @@ import numpy as np
 from ..backends import Ops
 from ..checks import ActivationLike, Shape, number, one_of, wanted
 from ..shapes import ACTIVATIONS, DEFAULT_ALPHA, ConvPlan
-from ._arrays import Array, check_ctx, floats, gradient, restored
+from ._arrays import Array, check_ctx, floats, gradient, restored, shaped
 
 ARGUMENTS = ("x", "w", "b")
 Gradients = tuple[Array | None, Array | None, Array | None]
@@ -76,9 +76,9 @@ def checked_floats(op: str, x: Any, w: Any, b: Any, scale: Any) -> tuple[Sequenc
     return (*arrays, None), dtype, ready
 
 
-def check_scale(op: str, scale: Array | None, channels: int) -> None:
+def check_scale(op: str, scale: Array, channels: int) -> None:
     """Refuse a scale that has not one entry an output channel."""
-    if scale is not None and scale.shape != (channels,):
+    if scale.shape != (channels,):
         raise ValueError(
             f"{op}: scale must have shape ({channels},), one entry an output channel; got {scale.shape}"
         )
@@ -105,15 +105,11 @@ def output_and_ctx(call: AffineCall, product: Callable[[str, float], Array]) -> 
     """Compute y as ``product(activation, alpha)``, and keep what the backward needs."""
     needed = ACTIVATIONS[call.activation]
     if needed == "x":
-        z = _shaped(product("linear", 0.0), call.y_shape)
+        z = shaped(product("linear", 0.0), call.y_shape)
         y = call.ops.act_fwd(z, call.activation, call.alpha)
         return restored(y, call.dtype), AffineContext(call, z)
-    y = _shaped(product(call.activation, call.alpha), call.y_shape)
+    y = shaped(product(call.activation, call.alpha), call.y_shape)
     return restored(y, call.dtype), AffineContext(call, y if needed == "y" else None)
-
-
-def _shaped(y: Array, shape: Shape) -> Array:
-    return y if y.shape == shape else y.reshape(shape)
 
 
 def gradient_of_sum(op: str, dy: Any, ctx: AffineContext, needs: Any) -> Array:

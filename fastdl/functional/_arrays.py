@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..backends import Ops, select
+from ..backends import Ops, common_dtype, select
 from ..checks import Shape, same_shape
 from ..config import current
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 FLOAT16, FLOAT32, FLOAT64 = (np.dtype(f"float{bits}") for bits in (16, 32, 64))
-_NDARRAY = np.ndarray  # looked up three times a call
 _OF_SIZE = {dtype.itemsize: dtype for dtype in (FLOAT16, FLOAT32, FLOAT64)}
 
 
@@ -59,17 +58,9 @@ def floats(op: str, names: str, *values: ArrayLike | None) -> tuple[Sequence[Any
     TypeError
         Naming the first argument that does not hold float16, float32 or float64.
     """
-    dtype = getattr(values[0], "dtype", None)
-    # Almost every native dtype is NumPy's one object; identity is the cheap test, and enough to be fast.
-    if dtype is FLOAT32 or dtype is FLOAT64:
-        for value in values[:-1] if values[-1] is None and names[-1] == ")" else values:
-            if type(value) is not _NDARRAY or value.dtype is not dtype:
-                break
-            flags = value.flags
-            if not (flags.carray or (flags.c_contiguous and flags.aligned)):  # carray: writeable as well
-                break
-        else:
-            return values, dtype, True
+    dtype = common_dtype(names, values)
+    if dtype is not None:
+        return values, dtype, True
     arrays = [
         None if value is None and name[0] == "(" else _as_floats(op, name.strip("()"), value)
         for name, value in zip(names.split(), values)
@@ -109,7 +100,12 @@ def _is_canonical(array: Array, dtype: np.dtype[Any]) -> bool:
 
 def restored(array: Array, dtype: np.dtype[Any]) -> Array:
     """Return a result in the dtype that the arguments had."""
-    return array if array.dtype == dtype else array.astype(dtype)
+    return array if array.dtype is dtype or array.dtype == dtype else array.astype(dtype)
+
+
+def shaped(array: Array, shape: Shape) -> Array:
+    """Return an array with the shape that the person's call gives it."""
+    return array if array.shape == shape else array.reshape(shape)
 
 
 def one_float(op: str, x: ArrayLike) -> tuple[Array, np.dtype[Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 from ..backends import Ops
 from ..checks import Ints, Padding, Shape
 from ..shapes import PoolPlan, pool_plan
-from ._arrays import Array, canonical, check_ctx, engine, floats, gradient, restored
+from ._arrays import Array, canonical, check_ctx, engine, floats, gradient, restored, shaped
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -67,27 +67,29 @@ def window_call(
 
 def global_call(op: str, ndim: int, x: Any, layout: str) -> tuple[Array, PoolCall]:
     """Check a pooling in one window as large as x."""
-    (x,), _, _ = floats(op, "x", x)
+    (x,), dtype, ready = floats(op, "x", x)
     size = x.shape[1:-1] if layout == "NHWC" else x.shape[2:]
-    x, call = window_call(op, ndim, x, size, layout=layout)
-    return x, call._replace(y_shape=(call.plan.batch, call.plan.channels))
+    plan = pool_plan(op, x.shape, size, ndim, None, 0, False, False, layout)
+    if not ready:
+        (x,) = canonical((x,), dtype)
+    return x, PoolCall(op, engine(), plan, dtype, (plan.batch, plan.channels))
 
 
 def maximum(x: Array, call: PoolCall) -> Array:
     """Compute the largest values and keep nothing."""
     y, _ = call.ops.maxpool_fwd(x, call.plan, want_index=False)
-    return restored(y.reshape(call.y_shape), call.dtype)
+    return restored(shaped(y, call.y_shape), call.dtype)
 
 
 def maximum_and_ctx(x: Array, call: PoolCall) -> tuple[Array, PoolContext]:
     """Compute the largest values, and keep where they were."""
     y, index = call.ops.maxpool_fwd(x, call.plan)
-    return restored(y.reshape(call.y_shape), call.dtype), PoolContext(call, index)
+    return restored(shaped(y, call.y_shape), call.dtype), PoolContext(call, index)
 
 
 def average(x: Array, call: PoolCall) -> Array:
     """Compute the means."""
-    return restored(call.ops.avgpool_fwd(x, call.plan).reshape(call.y_shape), call.dtype)
+    return restored(shaped(call.ops.avgpool_fwd(x, call.plan), call.y_shape), call.dtype)
 
 
 def average_and_ctx(x: Array, call: PoolCall) -> tuple[Array, PoolContext]:

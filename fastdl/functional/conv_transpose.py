@@ -301,7 +301,8 @@ def _checked(
     """Return x, w, b and scale, all canonical, the plan, and the dtype of the result."""
     (x, w, b, scale), dtype, ready = checked_floats(op, x, w, b, scale)
     plan = conv_transpose_plan(op, x.shape, w.shape, None if b is None else b.shape, ndim, *geometry)
-    check_scale(op, scale, plan.in_channels)
+    if scale is not None:
+        check_scale(op, scale, plan.in_channels)
     if not ready:
         x, w, b, scale = canonical((x, w, b, scale), dtype)
     return x, w, b, scale, plan, dtype

@@ -18,7 +18,7 @@ from ._affine import (
     gradient_of_sum,
     output_and_ctx,
 )
-from ._arrays import Array, canonical, engine, restored
+from ._arrays import Array, canonical, engine, restored, shaped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +79,7 @@ def linear(
     kind, alpha = activation_of("linear", activation)
     x, w, b, scale, plan, dtype = _checked(x, w, b, scale)
     y = engine().gemm(x, w, b, kind, alpha, scale=scale)
-    return restored(y.reshape(plan.y_shape), dtype)
+    return restored(shaped(y, plan.y_shape), dtype)
 
 
 def linear_forward(
@@ -138,7 +138,8 @@ def _checked(
     """Return x as a matrix, w, b and scale, all canonical, the plan, and the dtype of the result."""
     (x, w, b, scale), dtype, ready = checked_floats("linear", x, w, b, scale)
     plan = linear_plan("linear", x.shape, w.shape, None if b is None else b.shape)
-    check_scale("linear", scale, plan.out_features)
+    if scale is not None:
+        check_scale("linear", scale, plan.out_features)
     if not ready:
         x, w, b, scale = canonical((x, w, b, scale), dtype)
     if x.ndim != 2:
