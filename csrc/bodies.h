@@ -34,9 +34,12 @@
 
 #include "rows.h"
 
+#include "softmax.h"
+
 #include "loss.h"
 
 #include "norm.h"
+#include "norm_fwd.h"
 #include "norm_bwd.h"
 #include "recurrent.h"
 #include "embedding.h"
@@ -73,11 +76,14 @@ static const fd_kernels FD(fd_row) = {
     .softmax_xent_bwd = FD(fd_softmax_xent_bwd),
     .loss_fwd = FD(fd_loss_fwd),
     .loss_bwd = FD(fd_loss_bwd),
+    .loss_sum = FD(fd_loss_sum),
     .norm_stats = FD(fd_norm_stats),
     .norm_apply = FD(fd_norm_apply),
+    .norm_fwd = FD(fd_norm_fwd),
     .norm_bwd = FD(fd_norm_bwd),
     .rnn_fwd = FD(fd_rnn_fwd),
     .rnn_bwd = FD(fd_rnn_bwd),
+    .outside = FD(fd_outside),
     .gather = FD(fd_gather),
     .scatter_add = FD(fd_scatter_add),
     .update = FD(fd_update),

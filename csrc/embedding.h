@@ -7,14 +7,20 @@ typedef struct {
     int64_t count, width, share; /* share: rows a task forward, columns a task backward */
 } FD(rows);
 
+#define ROWS_AHEAD 8 /* a row that is asked for so early has come when it is copied */
+
 static void FD(gather_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     const FD(rows) *s = arg;
     const int64_t end = FD(least)((task + 1) * s->share, s->count), width = s->width;
     for (int64_t i = task * s->share; i < end; i++) {
         T *y = s->out + i * width;
-        const T *row = s->in + s->ids[i] * width;
-        memcpy(y, row, (size_t)width * sizeof(T));
+        const T *row = s->in + s->ids[i] * width, *ahead = s->in + s->ids[FD(least)(i + ROWS_AHEAD, end - 1)] * width;
+        for (int64_t k = 0; k < width; k += 64 / TBYTES) __builtin_prefetch(ahead + k);
+        if (width <= 4 * VL)
+            for (int64_t k = 0; k < width; k += VL) vstore_upto(y + k, vload_upto(row + k, width - k), width - k);
+        else
+            memcpy(y, row, (size_t)width * sizeof(T));
     }
 }
 
@@ -31,6 +37,23 @@ static void FD(scatter_task)(void *arg, int64_t task, void *scratch) {
             vstore_upto(sum + k, total, end - k);
         }
     }
+}
+
+/* computes  the first i with an ids[i] that is not in [0, rows), or -1
+ * shapes    ids (count,) of int64
+ * layout    contiguous
+ * touches   exactly those elements
+ * order     none
+ * source    none */
+static int64_t FD(fd_outside)(const int64_t *ids, int64_t count, int64_t rows) {
+    for (int64_t first = 0; first < count; first += 256) {
+        const int64_t end = FD(least)(first + 256, count);
+        int64_t outside = 0; /* below 0 where one is, of either kind; without a branch, so that vectors do it */
+        for (int64_t i = first; i < end; i++) outside |= ids[i] | (int64_t)((uint64_t)rows - 1 - (uint64_t)ids[i]);
+        for (int64_t i = first; i < end && outside < 0; i++)
+            if (ids[i] < 0 || ids[i] >= rows) return i;
+    }
+    return -1;
 }
 
 /* computes  y[i, k] = table[ids[i], k]

@@ -131,7 +131,7 @@ typedef struct {
     int (*dropout_fwd)(void *y, uint8_t *mask, const void *x, const float *noise, int64_t n, double rate, int threads);
     int (*dropout_bwd)(void *dx, const void *dy, const uint8_t *mask, int64_t n, double rate, int threads);
 
-    /* loss.h; a cross-entropy has labels (int64 class numbers; rows with one below 0 count for nothing), of which
+    /* softmax.h; a cross-entropy has labels (int64 class numbers; rows with one below 0 count for nothing), of which
      * smoothing goes to all classes alike, or else target (rows of probabilities) */
     int (*softmax_fwd)(void *y, const void *x, int64_t outer, int64_t n, int64_t inner, int log, int threads);
     int (*softmax_bwd)(void *dx, const void *dy, const void *y, int64_t outer, int64_t n, int64_t inner, int log,
@@ -140,13 +140,18 @@ typedef struct {
                             double smoothing, int64_t rows, int64_t n, int threads);
     int (*softmax_xent_bwd)(void *dlogits, const void *probs, const int64_t *labels, const void *target,
                             const void *scale, double smoothing, int64_t rows, int64_t n, int threads);
+
+    /* loss.h; loss_sum without a target is the sum of pred */
     int (*loss_fwd)(void *loss, const void *pred, const void *target, int64_t n, int kind, double param, int threads);
     int (*loss_bwd)(void *dpred, const void *pred, const void *target, int64_t n, int kind, double param, int threads);
+    int (*loss_sum)(double *sum, const void *pred, const void *target, int64_t n, int kind, double param, int threads);
 
-    /* norm.h, norm_bwd.h */
+    /* norm.h, norm_fwd.h, norm_bwd.h; norm_fwd is norm_stats and norm_apply in one */
     int (*norm_stats)(void *mean, void *var, const void *x, const fd_norm *plan, int threads);
     int (*norm_apply)(void *y, const void *x, const void *mean, const void *var, const void *gamma, const void *beta,
                       const fd_norm *plan, int act, double alpha, int threads);
+    int (*norm_fwd)(void *y, void *mean, void *var, const void *x, const void *gamma, const void *beta,
+                    const fd_norm *plan, int act, double alpha, int threads);
     int (*norm_bwd)(void *dx, void *dgamma, void *dbeta, const void *dy, const void *x, const void *mean,
                     const void *var, const void *gamma, const void *beta, const fd_norm *plan, int act, double alpha,
                     int threads);
@@ -158,7 +163,9 @@ typedef struct {
     int (*rnn_bwd)(void *dz, void *ds, void *dh0, void *dc0, const void *dhs, const void *dh, const void *dc,
                    const void *previous, const void *gates, const void *previous_c, const void *w_h,
                    const void *peepholes, const void *mask, const int64_t *lengths, const fd_rnn *plan, int threads);
-    /* embedding.h; scatter_add adds into sum */
+
+    /* embedding.h; outside finds the first id that is no row, or -1; scatter_add adds into sum */
+    int64_t (*outside)(const int64_t *ids, int64_t count, int64_t rows);
     int (*gather)(void *y, const void *table, const int64_t *ids, int64_t count, int64_t width, int threads);
     int (*scatter_add)(void *sum, const void *dy, const int64_t *ids, int64_t count, int64_t width, int threads);
 

@@ -411,9 +411,11 @@ static int FD(norm_run)(FD(norm) *p, int threads) {
     return fd_parallel(FD(norm_task), p, tasks, 6 * WIDE * sizeof(T), fd_threads_for(size / VL * COPY_WORK, threads));
 }
 
-/* scale[set] = 1 / sqrt(var + eps), in double precision and rounded once. */
+/* 1 / sqrt(var + eps), in double precision and rounded once. */
+FD_INLINE T FD(norm_scale)(T var, double eps) { return (T)(1 / sqrt((double)var + eps)); }
+
 static void FD(norm_scales)(T *scale, const T *var, const fd_norm *n) {
-    for (int64_t set = 0; set < n->blocks * n->groups; set++) scale[set] = (T)(1 / sqrt((double)var[set] + n->eps));
+    for (int64_t set = 0; set < n->blocks * n->groups; set++) scale[set] = FD(norm_scale)(var[set], n->eps);
 }
 
 /* computes  y = act((x - mean) / sqrt(var + eps) * gamma + beta)

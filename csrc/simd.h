@@ -76,6 +76,9 @@ typedef T VU __attribute__((vector_size(VBYTES), aligned(TBYTES), may_alias));
 #define vmax_nan FD(vmax_nan)
 #define vsqrt FD(vsqrt)
 #define vsum FD(vsum)
+#define vsum_four FD(vsum_four)
+#define vadd_wide FD(vadd_wide)
+#define vsum_wide FD(vsum_wide)
 #define vsum_lanes FD(vsum_lanes)
 #define vmax_lanes FD(vmax_lanes)
 #define vinterleave_low FD(vinterleave_low)
@@ -354,3 +357,45 @@ static inline V vmax_lanes(V v) {
 }
 
 static inline T vsum(V v) { return vsum_lanes(v)[0]; }
+
+/* sum[i] = vsum(v[i]), by the same tree: what one half of a vector leaves free, another one fills. */
+static inline void vsum_four(T sum[4], const V v[4]) {
+    V two[2];
+    for (int i = 0; i < 2; i++)
+        two[i] = vinterleave_low(v[2 * i], v[2 * i + 1]) + vinterleave_high(v[2 * i], v[2 * i + 1]);
+#if VL == 2
+    for (int i = 0; i < 4; i++) sum[i] = two[i / 2][i % 2];
+#else
+    V four = vinterleave_low(two[0], two[1]) + vinterleave_high(two[0], two[1]);
+#pragma GCC unroll 4
+    for (int half = VL / 8; half > 0; half /= 2) four = vinterleave_low(four, four) + vinterleave_high(four, four);
+    sum[0] = four[0], sum[1] = four[VL / 2], sum[2] = four[VL / 4], sum[3] = four[3 * VL / 4];
+#endif
+}
+
+/* Sums in double precision, a pair of vectors for the lanes of one. */
+typedef double FD(fd_doubles) __attribute__((vector_size(VBYTES)));
+typedef struct {
+    FD(fd_doubles) of[2];
+} FD(fd_wide);
+
+static inline void vadd_wide(FD(fd_wide) *sum, V v) {
+#if TBYTES == 8
+    sum->of[0] += v;
+#elif FD_ISA == FD_AVX512
+    sum->of[0] += (FD(fd_doubles))_mm512_cvtps_pd(_mm512_castps512_ps256((__m512)v));
+    sum->of[1] += (FD(fd_doubles))_mm512_cvtps_pd(_mm512_extractf32x8_ps((__m512)v, 1));
+#elif FD_ISA == FD_AVX2
+    sum->of[0] += (FD(fd_doubles))_mm256_cvtps_pd(_mm256_castps256_ps128((__m256)v));
+    sum->of[1] += (FD(fd_doubles))_mm256_cvtps_pd(_mm256_extractf128_ps((__m256)v, 1));
+#else
+    for (int i = 0; i < 4; i++) sum->of[i / 2][i % 2] += (double)v[i];
+#endif
+}
+
+/* The sum of all of them, from the first to the last. */
+static inline double vsum_wide(FD(fd_wide) sum) {
+    double total = 0;
+    for (int i = 0; i < VL; i++) total += sum.of[i / (VBYTES / 8)][i % (VBYTES / 8)];
+    return total;
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from importlib import import_module
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastdl
-from fastdl import backends, shapes
+from fastdl import backends, shapes, shapes_norm
 from fastdl.backends import canonical
 from harness import FAST_ENGINES
 from layouts import DRESSES, guarded
@@ -154,6 +155,76 @@ class TestMaxPool:
         alone, nothing = primitive(engine, "maxpool_fwd")(x, plan, want_index=False)
         assert nothing is None
         np.testing.assert_array_equal(alone, y)
+
+
+class TestWholeLosses:
+    """Sums without the array of what is summed, and losses without the probabilities."""
+
+    @pytest.mark.parametrize("engine", FAST_ENGINES)
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    @pytest.mark.parametrize("kind", shapes.LOSSES)
+    @pytest.mark.parametrize("size", [0, 1, 17, 4097, 20_011])
+    def test_sum(self, engine: str, dtype: str, kind: str, size: int) -> None:
+        """To the rounding of double precision, and no more of it than that: losses are what loss_fwd says."""
+        rng = np.random.default_rng(size)
+        pred, target = (guarded(rng.uniform(0.1, 0.9, size).astype(dtype), at_end=True) for _ in range(2))
+        losses = primitive(engine, "loss_fwd")(pred, target, kind, 0.5)
+        expected = math.fsum(losses)
+        for came in (
+            primitive(engine, "loss_sum")(pred, target, kind, 0.5),
+            primitive(engine, "loss_sum")(losses, None, kind),
+        ):
+            assert type(came) is float
+            assert came == pytest.approx(expected, rel=1e-13, abs=1e-13)
+
+    @pytest.mark.parametrize("engine", FAST_ENGINES)
+    @pytest.mark.parametrize("rows, classes", [(1, 1), (3, 10), (16, 33), (40, 7)])
+    @pytest.mark.parametrize("smoothing", [0.0, 0.25])
+    def test_probabilities_are_left_out(self, engine: str, rows: int, classes: int, smoothing: float) -> None:
+        rng = np.random.default_rng(rows)
+        logits = guarded(rng.normal(size=(rows, classes)).astype(np.float32), at_end=True)
+        labels = rng.integers(-1, classes, rows)
+        for target in (labels, np.ascontiguousarray(logits[::-1])):
+            fwd = primitive(engine, "softmax_xent_fwd")
+            losses, probs = fwd(logits, target, smoothing)
+            alone, nothing = fwd(logits, target, smoothing, want_probs=False)
+            assert nothing is None
+            assert probs.shape == logits.shape
+            np.testing.assert_array_equal(alone, losses)
+
+
+@pytest.mark.parametrize("engine", ["naive", *FAST_ENGINES])
+def test_the_first_id_outside(engine: str) -> None:
+    outside = primitive(engine, "outside")
+    for count in (0, 1, 5, 256, 700):
+        ids = np.arange(count, dtype=np.int64) % 9
+        assert outside(ids, 9) == -1
+        for place in range(0, count, 37):
+            for wrong in (-1, 9, np.iinfo(np.int64).min, np.iinfo(np.int64).max):
+                bad = ids.copy()
+                bad[place:] = wrong
+                assert outside(guarded(bad, at_end=True), 9) == place
+    assert outside(np.zeros(1, np.int64), 0) == 0
+
+
+@pytest.mark.parametrize("engine", FAST_ENGINES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize(
+    "shape, groups", [((2, 6, 3, 5), 2), ((3, 4, 17), 4), ((1, 4, 50, 50), 1), ((5, 1, 1), 1)]
+)
+def test_norm_fwd_is_both_passes(engine: str, dtype: str, layout: str, shape: Any, groups: int) -> None:
+    """The same bits, where sets fit in a cache and where they do not."""
+    rng = np.random.default_rng(1)
+    x, gamma = rng.normal(size=shape).astype(dtype), rng.normal(size=(2, 8)).astype(dtype)
+    channels = shape[1] if layout == "NCHW" else shape[-1]
+    groups = groups if channels % groups == 0 else 1
+    gamma, beta = (np.resize(row, channels) for row in gamma)
+    plan = shapes_norm.group_norm_plan("group_norm", shape, (channels,), (channels,), groups, 1e-5, layout)
+    arrays = [guarded(a, at_end=True) for a in (x, gamma, beta)]
+    y, mean, var = primitive(engine, "norm_fwd")(*arrays, plan, "relu")
+    np.testing.assert_array_equal((mean, var), primitive(engine, "norm_stats")(x, plan))
+    np.testing.assert_array_equal(y, primitive(engine, "norm_apply")(x, mean, var, gamma, beta, plan, "relu"))
 
 
 def empty_like(x: np.ndarray, wanted: bool) -> np.ndarray:

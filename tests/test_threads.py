@@ -18,6 +18,7 @@ import pytest
 from fastdl import backends
 from fastdl.config import use
 from fastdl.shapes import conv_plan, pool_plan
+from fastdl.shapes_norm import group_norm_plan
 
 pytestmark = pytest.mark.skipif(backends.native_error is not None, reason=str(backends.native_error))
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -54,6 +55,7 @@ def _cases() -> dict[str, Callable[[backends.Ops], object]]:
     x, w, bias = normal(9, 16, 30, 30), normal(24, 16, 3, 3), normal(24)
     conv = conv_plan("conv2d", x.shape, w.shape, bias.shape, ndim=2, padding=1)
     pool = pool_plan("max_pool2d", x.shape, 3, ndim=2, stride=2, padding=1)
+    norm = group_norm_plan("group_norm", x.shape, (16,), (16,), 4, 1e-5, "NCHW")
     dy = normal(*conv.y_shape)
     flat, rows = normal(1_000_003), normal(3001, 101)
     labels = rng.integers(0, 101, 3001)
@@ -77,6 +79,8 @@ def _cases() -> dict[str, Callable[[backends.Ops], object]]:
         "pool": pool_both,
         "act_fwd": lambda ops: ops.act_fwd(flat, "tanh"),
         "softmax_xent": lambda ops: ops.softmax_xent_bwd(ops.softmax_xent_fwd(rows, labels)[1], labels, one),
+        "loss_sum": lambda ops: (np.array(ops.loss_sum(flat, flat[::-1].copy(), "huber", 1.0)),),
+        "norm_fwd": lambda ops: ops.norm_fwd(x, bias[:16], bias[:16], norm, "relu"),
         "loss": lambda ops: ops.loss_fwd(flat, flat[::-1].copy(), "huber", 1.0),
         "update": update,
     }

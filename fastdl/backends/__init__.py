@@ -60,11 +60,14 @@ class Ops:
     softmax_xent_bwd: Primitive
     loss_fwd: Primitive
     loss_bwd: Primitive
+    loss_sum: Primitive
     norm_stats: Primitive
     norm_apply: Primitive
+    norm_fwd: Primitive
     norm_bwd: Primitive
     rnn_fwd: Primitive
     rnn_bwd: Primitive
+    outside: Primitive
     gather: Primitive
     scatter_add: Primitive
     update: Primitive

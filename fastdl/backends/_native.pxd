@@ -76,9 +76,12 @@ cdef extern from "fastdl.h" nogil:
                         int64_t, int64_t, int) noexcept nogil
         int (*loss_fwd)(void *, const void *, const void *, int64_t, int, double, int) noexcept nogil
         int (*loss_bwd)(void *, const void *, const void *, int64_t, int, double, int) noexcept nogil
+        int (*loss_sum)(double *, const void *, const void *, int64_t, int, double, int) noexcept nogil
         int (*norm_stats)(void *, void *, const void *, const fd_norm *, int) noexcept nogil
         int (*norm_apply)(void *, const void *, const void *, const void *, const void *, const void *,
                         const fd_norm *, int, double, int) noexcept nogil
+        int (*norm_fwd)(void *, void *, void *, const void *, const void *, const void *, const fd_norm *,
+                        int, double, int) noexcept nogil
         int (*norm_bwd)(void *, void *, void *, const void *, const void *, const void *, const void *,
                         const void *, const void *, const fd_norm *, int, double, int) noexcept nogil
         int (*rnn_fwd)(void *, void *, void *, void *, void *, void *, const void *, const void *, const void *,
@@ -87,6 +90,7 @@ cdef extern from "fastdl.h" nogil:
         int (*rnn_bwd)(void *, void *, void *, void *, const void *, const void *, const void *, const void *,
                         const void *, const void *, const void *, const void *, const void *,
                         const int64_t *, const fd_rnn *, int) noexcept nogil
+        int64_t (*outside)(const int64_t *, int64_t, int64_t) noexcept nogil
         int (*gather)(void *, const void *, const int64_t *, int64_t, int64_t, int) noexcept nogil
         int (*scatter_add)(void *, const void *, const int64_t *, int64_t, int64_t, int) noexcept nogil
         int (*update)(void *, const void *, void **, int64_t, int, const double *, int) noexcept nogil

@@ -103,7 +103,7 @@ def dropout_bwd(
 ) -> None: ...
 def softmax_xent_fwd(
     losses: np.ndarray,
-    probs: np.ndarray,
+    probs: np.ndarray | None,
     logits: np.ndarray,
     labels: np.ndarray | None,
     target: np.ndarray | None,
@@ -129,6 +129,10 @@ def loss_fwd(
 def loss_bwd(
     dpred: np.ndarray, pred: np.ndarray, target: np.ndarray, n: int, kind: int, param: float, threads: int
 ) -> None: ...
+def loss_sum(
+    pred: np.ndarray, target: np.ndarray | None, n: int, kind: int, param: float, threads: int
+) -> float: ...
+def outside(ids: np.ndarray, count: int, rows: int) -> int: ...
 def gather(
     y: np.ndarray, table: np.ndarray, ids: np.ndarray, count: int, width: int, threads: int
 ) -> None: ...
@@ -150,6 +154,18 @@ def norm_apply(
     x: np.ndarray,
     mean: np.ndarray,
     var: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    plan: NormPlan,
+    act: int,
+    alpha: float,
+    threads: int,
+) -> None: ...
+def norm_fwd(
+    y: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    x: np.ndarray,
     gamma: np.ndarray,
     beta: np.ndarray,
     plan: NormPlan,

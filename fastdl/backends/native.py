@@ -223,11 +223,11 @@ def dropout_bwd(dy: np.ndarray, mask: np.ndarray, rate: float) -> np.ndarray:
 
 
 def softmax_xent_fwd(
-    logits: np.ndarray, target: np.ndarray, smoothing: float = 0.0
-) -> tuple[np.ndarray, np.ndarray]:
+    logits: np.ndarray, target: np.ndarray, smoothing: float = 0.0, want_probs: bool = True
+) -> tuple[np.ndarray, np.ndarray | None]:
     rows, n = logits.shape
     losses = empty((rows,), logits)
-    probs = empty_as(logits)
+    probs = empty_as(logits) if want_probs else None
     _native.softmax_xent_fwd(
         losses, probs, logits, *_labels_or_target(target), smoothing, rows, n, current().threads
     )
@@ -262,6 +262,11 @@ def loss_bwd(pred: np.ndarray, target: np.ndarray, kind: str, param: float = 0.0
     return dpred
 
 
+def loss_sum(pred: np.ndarray, target: np.ndarray | None, kind: str, param: float = 0.0) -> float:
+    code = 0 if target is None else _LOSS[kind]
+    return _native.loss_sum(pred, target, pred.size, code, param, current().threads)
+
+
 def norm_stats(x: np.ndarray, plan: NormPlan) -> tuple[np.ndarray, np.ndarray]:
     mean = empty((plan.blocks * plan.groups,), x)
     var = empty_as(mean)
@@ -283,6 +288,20 @@ def norm_apply(
     code = _ACTIVATION[activation]
     _native.norm_apply(y, x, mean, var, gamma, beta, plan, code, alpha, current().threads)
     return y
+
+
+def norm_fwd(
+    x: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    plan: NormPlan,
+    activation: str = "linear",
+    alpha: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    y, mean = empty_as(x), empty((plan.blocks * plan.groups,), x)
+    var = empty_as(mean)
+    _native.norm_fwd(y, mean, var, x, gamma, beta, plan, _ACTIVATION[activation], alpha, current().threads)
+    return y, mean, var
 
 
 def norm_bwd(
@@ -353,6 +372,10 @@ def rnn_bwd(
         plan, _RECURRENCE[plan.kind], current().threads,
     )  # fmt: skip
     return dz, ds, dh0, dc0
+
+
+def outside(ids: np.ndarray, rows: int) -> int:
+    return _native.outside(ids, len(ids), rows)
 
 
 def gather(table: np.ndarray, ids: np.ndarray) -> np.ndarray:

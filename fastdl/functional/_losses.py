@@ -43,14 +43,20 @@ def forward(
     if not ready:
         x, target = canonical((x, target), dtype)
     ops, kind = engine(), kind or op
+    counted: float = x.size
+    if mask is None and reduction != "none":
+        loss = reduced(ops.loss_sum(x, target, kind, param), reduction, dtype, counted)
+        return loss, LossContext(op, ops, dtype, reduction, kind, param, x, target, mask, counted)
     losses = ops.loss_fwd(x, target, kind, param)
-    counted: float = losses.size
     if mask is not None:
         mask = _weights_of(op, mask, x)
         losses = np.where(mask != 0, losses * mask, 0)  # what does not count may be NaN
         counted = float(mask.sum(dtype=np.float64))
-    ctx = LossContext(op, ops, dtype, reduction, kind, param, x, target, mask, counted)
-    return reduced(losses, reduction, dtype, counted), ctx
+    if reduction == "none":
+        loss = restored(losses, dtype)
+    else:
+        loss = reduced(ops.loss_sum(losses, None, kind), reduction, dtype, counted)
+    return loss, LossContext(op, ops, dtype, reduction, kind, param, x, target, mask, counted)
 
 
 def backward(op: str, dloss: ArrayLike, ctx: LossContext) -> Array:
@@ -77,11 +83,8 @@ def _weights_of(op: str, mask: Any, x: Array) -> Array:
     return mask
 
 
-def reduced(losses: Array, reduction: str, dtype: np.dtype[Any], counted: float) -> Array:
-    """Return the losses, their sum, or their mean over what counts, in the dtype of the arguments."""
-    if reduction == "none":
-        return restored(losses, dtype)
-    total = losses.sum(dtype=np.float64)
+def reduced(total: float, reduction: str, dtype: np.dtype[Any], counted: float) -> Any:
+    """Return the sum of the losses, or their mean over what counts, in the dtype of the arguments."""
     if reduction == "mean":
         total = total / counted if counted else math.nan
     return dtype.type(total)

@@ -84,9 +84,10 @@ def normalised(
     if beta is None:
         beta = np.zeros(plan.affine_shape, x.dtype)
     ops = engine()
-    if not plan.fixed:
-        mean, var = ops.norm_stats(x, plan)
-    y = ops.norm_apply(x, mean, var, gamma, beta, plan, activation, alpha)
+    if plan.fixed:
+        y = ops.norm_apply(x, mean, var, gamma, beta, plan, activation, alpha)
+    else:
+        y, mean, var = ops.norm_fwd(x, gamma, beta, plan, activation, alpha)
     call = NormCall(op, ops, plan, dtype, x, gamma, beta, given, moved, activation, alpha)
     return restored(_put_back(y, moved), dtype), NormContext(call, mean, var)
 

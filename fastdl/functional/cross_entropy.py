@@ -11,7 +11,7 @@ import numpy as np
 from ..backends import Ops
 from ..checks import MAX_ARGUMENT, Shape, integer, number, one_of, same_shape
 from ..shapes import REDUCTIONS
-from ._arrays import Array, as_array, canonical, check_ctx, engine, floats, one_float, restored
+from ._arrays import Array, as_array, canonical, check_ctx, engine, floats, one_float, restored, shaped
 from ._losses import reduced, weights
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ def softmax_cross_entropy(
     >>> F.softmax_cross_entropy(x, np.array([0, 1]), reduction="none").round(4)
     array([6.931e-01, 1.000e+03])
     """
-    return softmax_cross_entropy_forward(
-        x, target, ignore_index=ignore_index, label_smoothing=label_smoothing, reduction=reduction
-    )[0]
+    return _loss_and_ctx(x, target, ignore_index, label_smoothing, reduction, keep=False)[0]
 
 
 def softmax_cross_entropy_forward(
@@ -102,6 +100,14 @@ def softmax_cross_entropy_forward(
     reduction: str = "mean",
 ) -> tuple[Array, CrossEntropyContext]:
     """Return what `softmax_cross_entropy` returns, and the ctx of `softmax_cross_entropy_backward`."""
+    loss, ctx = _loss_and_ctx(x, target, ignore_index, label_smoothing, reduction, keep=True)
+    assert ctx is not None
+    return loss, ctx
+
+
+def _loss_and_ctx(
+    x: Any, target: Any, ignore_index: int | None, label_smoothing: float, reduction: str, keep: bool
+) -> tuple[Array, CrossEntropyContext | None]:
     op = "softmax_cross_entropy"
     one_of(op, "reduction", reduction, REDUCTIONS)
     smoothing = number(op, "label_smoothing", label_smoothing)
@@ -114,10 +120,15 @@ def softmax_cross_entropy_forward(
         t, smoothing = t * (1 - smoothing) + smoothing / classes, 0.0
     elif ignore_index is not None:
         counted = int(np.count_nonzero(t >= 0))
-    t = t.reshape((rows,) if t.ndim < scores.ndim else (rows, classes))
+    t = shaped(t, (rows,) if t.ndim < scores.ndim else (rows, classes))
     ops = engine()
-    losses, probs = ops.softmax_xent_fwd(scores.reshape(rows, classes), t, smoothing)
-    loss = reduced(losses.reshape(leading), reduction, dtype, counted)
+    losses, probs = ops.softmax_xent_fwd(shaped(scores, (rows, classes)), t, smoothing, keep)
+    if reduction == "none":
+        loss = restored(losses.reshape(leading), dtype)
+    else:
+        loss = reduced(ops.loss_sum(losses, None, op), reduction, dtype, counted)
+    if not keep:
+        return loss, None
     return loss, CrossEntropyContext(op, ops, dtype, reduction, scores.shape, probs, t, smoothing, counted)
 
 
@@ -160,15 +171,16 @@ def _labels(op: str, target: Array, classes: int, ignored: int | None) -> Array:
     """
     if target.dtype.kind not in "iu":
         raise TypeError(f"{op}: target must hold integers when it is one label a row; got {target.dtype}")
-    if ignored is None:
-        labels = np.array(target, np.int64, order="C")
-        outside = labels.view(np.uint64) >= classes  # unsigned, what is below 0 is beyond all classes
-    else:
+    labels = np.array(target, np.int64, order="C")
+    checked = labels
+    if ignored is not None:
         skipped = target == integer(op, "ignore_index", ignored, minimum=-MAX_ARGUMENT)
-        labels = np.where(skipped, -1, target.astype(np.int64))
-        outside = (labels.view(np.uint64) >= classes) & ~skipped
-    if outside.any():
-        where = tuple(int(i) for i in np.argwhere(outside)[0])
+        labels[skipped] = -1
+        checked = labels[~skipped]
+    first = engine().outside(checked.reshape(-1), classes)
+    if first >= 0:
+        counts = np.flatnonzero(~skipped)[first] if ignored is not None else first
+        where = tuple(int(i) for i in np.unravel_index(counts, target.shape))
         raise ValueError(
             f"{op}: target has label {target[where]} at {where}; with x of {classes} classes "
             f"labels are 0 to {classes - 1}"

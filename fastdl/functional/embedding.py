@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backends import Ops
 from ..shapes_embedding import EmbeddingPlan, embedding_plan
-from ._arrays import Array, as_array, canonical, check_ctx, engine, floats, gradient, restored
+from ._arrays import Array, as_array, canonical, check_ctx, engine, floats, gradient, restored, shaped
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -86,7 +86,7 @@ def _look_up(ids: Any, table: Any) -> tuple[Array, np.dtype[Any], Ops, Embedding
     numbers = _row_numbers(op, ids, plan.rows)
     ops = engine()
     y = ops.gather((arrays if ready else canonical(arrays, dtype))[0], numbers)
-    return y.reshape(plan.y_shape), dtype, ops, plan, numbers
+    return shaped(y, plan.y_shape), dtype, ops, plan, numbers
 
 
 @overload
@@ -150,8 +150,8 @@ def _row_numbers(op: str, ids: Array, rows: int) -> Array:
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{op}: ids must hold integers; got {ids.dtype}")
     numbers = np.array(ids, np.int64, order="C").reshape(-1)
-    if numbers.size and numbers.view(np.uint64).max() >= rows:  # unsigned, what is below 0 is beyond all rows
-        first = int(np.flatnonzero((numbers < 0) | (numbers >= rows))[0])
+    first = engine().outside(numbers, rows)
+    if first >= 0:
         where = tuple(int(i) for i in np.unravel_index(first, ids.shape))
         known = f"the table of {rows} rows has 0 to {rows - 1}" if rows else "the table has no rows"
         raise ValueError(f"{op}: ids has {ids[where]} at {where}; {known}")

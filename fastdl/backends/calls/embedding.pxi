@@ -1,6 +1,19 @@
 # Rows of a table, and sums into them.
 
 
+def outside(
+    ids,  # IN: int64
+    int64_t count, int64_t rows,
+):
+    """Return the place of the first id that is below 0 or not below rows, else -1."""
+    cdef Kernels kernels = kernels_of(ids)
+    cdef In ids_in = input(ids)
+    cdef int64_t first
+    with nogil:
+        first = kernels.outside(<const int64_t *> ids_in, count, rows)
+    return first
+
+
 def gather(
     y,      # OUT
     table,  # IN

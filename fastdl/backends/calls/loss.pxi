@@ -28,14 +28,14 @@ def softmax_bwd(
 
 def softmax_xent_fwd(
     losses,  # OUT
-    probs,   # OUT
+    probs,   # OUT or None
     logits,  # IN
     labels,  # IN or None: int64
     target,  # IN or None
     double smoothing, int64_t rows, int64_t n, int threads,
 ):
     cdef Kernels kernels = kernels_of(losses)
-    cdef Out losses_out = output(losses), probs_out = output(probs)
+    cdef Out losses_out = output(losses), probs_out = optional_output(probs)
     cdef In logits_in = input(logits), labels_in = input(labels), target_in = input(target)
     with nogil:
         finish(kernels.softmax_xent_fwd(
@@ -85,3 +85,17 @@ def loss_bwd(
     cdef In pred_in = input(pred), target_in = input(target)
     with nogil:
         finish(kernels.loss_bwd(dpred_out, pred_in, target_in, n, kind, param, threads))
+
+
+def loss_sum(
+    pred,    # IN
+    target,  # IN or None
+    int64_t n, int kind, double param, int threads,
+):
+    """Return the sum of all losses, of pred itself where there is no target."""
+    cdef Kernels kernels = kernels_of(pred)
+    cdef In pred_in = input(pred), target_in = input(target)
+    cdef double total
+    with nogil:
+        finish(kernels.loss_sum(&total, pred_in, target_in, n, kind, param, threads))
+    return total

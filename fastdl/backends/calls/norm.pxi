@@ -43,6 +43,26 @@ def norm_apply(
         ))
 
 
+def norm_fwd(
+    y,      # OUT
+    mean,   # OUT
+    var,    # OUT
+    x,      # IN
+    gamma,  # IN
+    beta,   # IN
+    plan, int act, double alpha, int threads,
+):
+    cdef Kernels kernels = kernels_of(y)
+    cdef fd_norm sizes
+    cdef Out y_out = output(y), mean_out = output(mean), var_out = output(var)
+    cdef In x_in = input(x), gamma_in = input(gamma), beta_in = input(beta)
+    unpack_norm(&sizes, plan)
+    with nogil:
+        finish(kernels.norm_fwd(
+            y_out, mean_out, var_out, x_in, gamma_in, beta_in, &sizes, act, alpha, threads
+        ))
+
+
 def norm_bwd(
     dx,      # OUT
     dgamma,  # OUT

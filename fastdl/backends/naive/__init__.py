@@ -10,9 +10,9 @@ Slow on purpose. It defines what the other engines must compute, and it is the b
 
 from .conv import CONV_ALGORITHMS, col2im, conv_algorithm, conv_dw, conv_dx, conv_fwd, im2col
 from .dense import bias_grad, gemm
-from .embedding import gather, scatter_add
-from .loss import loss_bwd, loss_fwd, softmax_bwd, softmax_fwd, softmax_xent_bwd, softmax_xent_fwd
-from .norm import norm_apply, norm_bwd, norm_stats
+from .embedding import gather, outside, scatter_add
+from .loss import loss_bwd, loss_fwd, loss_sum, softmax_bwd, softmax_fwd, softmax_xent_bwd, softmax_xent_fwd
+from .norm import norm_apply, norm_bwd, norm_fwd, norm_stats
 from .optimizer import update
 from .pointwise import act_bwd, act_fwd, dropout_bwd, dropout_fwd, prelu_bwd, prelu_fwd
 from .pool import avgpool_bwd, avgpool_fwd, maxpool_bwd, maxpool_fwd, upsample_bwd, upsample_fwd
@@ -37,11 +37,14 @@ __all__ = [
     "im2col",
     "loss_bwd",
     "loss_fwd",
+    "loss_sum",
     "maxpool_bwd",
     "maxpool_fwd",
     "norm_apply",
     "norm_bwd",
+    "norm_fwd",
     "norm_stats",
+    "outside",
     "prelu_bwd",
     "prelu_fwd",
     "rnn_bwd",

@@ -5,6 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 
+def outside(ids: np.ndarray, rows: int) -> int:
+    """The place of the first id, of int64, that is below 0 or not below `rows`; −1 where there is none."""
+    for i, row in enumerate(ids):
+        if not 0 <= row < rows:
+            return i
+    return -1
+
+
 def gather(table: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """y[i] = table[ids[i]]; the ids are int64, and rows that the table has."""
     y = np.empty((len(ids), table.shape[1]), table.dtype)

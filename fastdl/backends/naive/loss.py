@@ -45,9 +45,9 @@ def softmax_bwd(
 
 
 def softmax_xent_fwd(
-    logits: np.ndarray, target: np.ndarray, smoothing: float = 0.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """losses[n] = −Σ_k target[n, k]·log softmax(logits[n])[k], and the softmax.
+    logits: np.ndarray, target: np.ndarray, smoothing: float = 0.0, want_probs: bool = True
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """losses[n] = −Σ_k target[n, k]·log softmax(logits[n])[k], and the softmax unless it is not wanted.
 
     A 1-d target holds labels: 1 − smoothing at the label, and smoothing shared out among all classes. Of a
     row with a label below 0 both results are 0.
@@ -60,7 +60,7 @@ def softmax_xent_fwd(
         shifted, total = _shifted(row)
         losses[n] = sum(t * (math.log(total) - z) for t, z in zip(weights, shifted) if t or target.ndim == 2)
         probs[n] = [math.exp(z) / total for z in shifted]
-    return losses, probs
+    return losses, probs if want_probs else None
 
 
 def softmax_xent_bwd(
@@ -139,3 +139,12 @@ def loss_bwd(pred: np.ndarray, target: np.ndarray, kind: str, param: float = 0.0
     for i in np.ndindex(pred.shape):
         slope[i] = _LOSS_SLOPE[kind](float(pred[i]), float(target[i]), param)
     return slope
+
+
+def loss_sum(pred: np.ndarray, target: np.ndarray | None, kind: str, param: float = 0.0) -> float:
+    """Σ loss[i] of all elements, or Σ pred[i] where there is no target, in double precision."""
+    losses = pred if target is None else loss_fwd(pred, target, kind, param)
+    total = 0.0
+    for loss in losses.ravel():
+        total += float(loss)
+    return total

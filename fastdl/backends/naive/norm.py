@@ -52,6 +52,19 @@ def norm_apply(
     return act_fwd(y.reshape(plan.shape), activation, alpha)
 
 
+def norm_fwd(
+    x: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    plan: NormPlan,
+    activation: str = "linear",
+    alpha: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """y, and the mean and the variance that `norm_stats` finds and `norm_apply` makes it with."""
+    mean, var = norm_stats(x, plan)
+    return norm_apply(x, mean, var, gamma, beta, plan, activation, alpha), mean, var
+
+
 def norm_bwd(
     dy: np.ndarray,
     x: np.ndarray,

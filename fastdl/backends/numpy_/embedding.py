@@ -5,6 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 
+def outside(ids: np.ndarray, rows: int) -> int:
+    """The place of the first id, of int64, that is below 0 or not below `rows`; −1 where there is none."""
+    if not ids.size or ids.view(np.uint64).max() < rows:  # unsigned, what is below 0 is beyond all rows
+        return -1
+    return int(np.flatnonzero((ids < 0) | (ids >= rows))[0])
+
+
 def gather(table: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """y[i] = table[ids[i]]; the ids are int64, and rows that the table has."""
     return table.take(ids, axis=0)

@@ -39,9 +39,9 @@ def softmax_bwd(
 
 
 def softmax_xent_fwd(
-    logits: np.ndarray, target: np.ndarray, smoothing: float = 0.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """losses[n] = −Σ_k target[n, k]·log softmax(logits[n])[k], and the softmax.
+    logits: np.ndarray, target: np.ndarray, smoothing: float = 0.0, want_probs: bool = True
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """losses[n] = −Σ_k target[n, k]·log softmax(logits[n])[k], and the softmax unless it is not wanted.
 
     A 1-d target holds labels: 1 − smoothing at the label, and smoothing shared out among all classes. Of a
     row with a label below 0 both results are 0.
@@ -51,13 +51,13 @@ def softmax_xent_fwd(
     total = e.sum(axis=1, keepdims=True)
     surprise, probs = np.log(total) - z, e / total
     if target.ndim == 2:
-        return (target * surprise).sum(axis=1), probs
+        return (target * surprise).sum(axis=1), probs if want_probs else None
     losses = (1 - smoothing) * surprise[np.arange(len(target)), target]
     if smoothing:
         losses += smoothing * surprise.mean(axis=1)
     losses[target < 0] = 0
     probs[target < 0] = 0
-    return losses.astype(logits.dtype, copy=False), probs
+    return losses.astype(logits.dtype, copy=False), probs if want_probs else None
 
 
 def softmax_xent_bwd(
@@ -132,3 +132,9 @@ def loss_fwd(pred: np.ndarray, target: np.ndarray, kind: str, param: float = 0.0
 def loss_bwd(pred: np.ndarray, target: np.ndarray, kind: str, param: float = 0.0) -> np.ndarray:
     """d loss / d pred, element by element; 0 at the corner of an absolute value and outside a clip."""
     return np.asarray(_SLOPE[kind](pred, target, param))
+
+
+def loss_sum(pred: np.ndarray, target: np.ndarray | None, kind: str, param: float = 0.0) -> float:
+    """Σ loss[i] of all elements, or Σ pred[i] where there is no target, in double precision."""
+    losses = pred if target is None else loss_fwd(pred, target, kind, param)
+    return float(losses.sum(dtype=np.float64))
