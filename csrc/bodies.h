@@ -8,6 +8,7 @@
 #include "gemm.h"
 
 #include "algorithm.h"
+#include "bands.h"
 #include "taps.h"
 
 #include "patch.h"
@@ -25,6 +26,9 @@
 #include "depthwise.h"
 #include "depthwise_sum.h"
 #include "depthwise_dw.h"
+
+#include "few_dx.h"
+#include "few_dw.h"
 
 #include "conv.h"
 #include "conv_dw.h"

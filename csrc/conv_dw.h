@@ -170,24 +170,32 @@ static void FD(plan_dw)(FD(dw) *g) {
     }
 }
 
-/* By Winograd's algorithm where that pays; *finite says whether it was done. */
-static int FD(conv_dw_winograd)(int *finite, T *dw, const T *dy, const T *x, const fd_conv *p, int threads) {
+/* By Winograd's algorithm, or with pixels as lanes, where that pays; *done says whether it was. */
+static int FD(conv_dw_of_sum)(int *done, T *dw, const T *dy, const T *x, const fd_conv *p, int threads) {
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
+    const int few = FD(few_channels)(p);
     FD(tap_sum) s = {.p = p, .src = x, .batch = p->batch, .groups = p->groups};
     s.channels = p->in_channels / p->groups;
     s.outputs = p->out_channels / p->groups;
-    if (p->strict || s.batch * s.channels * s.outputs == 0) return FD_OK;
+    if ((p->strict && !few) || s.batch * s.channels * s.outputs == 0) return FD_OK;
     FD(weights) v = {.kernel = {p->kernel[0], p->kernel[1], p->kernel[2]}};
     FD(forward_weights)(&v, &s, taps, p);
-    FD(winograd_dw) g = {.dw = dw, .s = &s, .dy = dy, .v = &v};
+    int64_t dy_n, dy_c, dy_s[3];
     FD(image_strides)(&s.src_n, &s.src_c, s.src_s, p->in_channels, p->in, (int)p->channels_last);
-    FD(image_strides)(&g.dy_n, &g.dy_c, g.dy_s, p->out_channels, p->out, (int)p->channels_last);
+    FD(image_strides)(&dy_n, &dy_c, dy_s, p->out_channels, p->out, (int)p->channels_last);
     int64_t *memory;
     int rc = FD(tap_tables)(&s, p->kernel, &memory);
-    if (rc == FD_OK) {
-        FD(forward_axes)(&s, p);
-        const int64_t tiled = FD(winograd_dw_taps)(&s);
-        if (tiled > 0) rc = FD(run_winograd_dw)(finite, &g, tiled, threads);
+    if (rc == FD_OK) FD(forward_axes)(&s, p);
+    const int64_t tiled = rc == FD_OK && !p->strict ? FD(winograd_dw_taps)(&s) : 0;
+    if (tiled > 0) {
+        FD(winograd_dw) g = {.dw = dw, .s = &s, .dy = dy, .v = &v, .dy_n = dy_n, .dy_c = dy_c};
+        memcpy(g.dy_s, dy_s, sizeof(dy_s));
+        rc = FD(run_winograd_dw)(done, &g, tiled, threads);
+    } else if (rc == FD_OK && few) {
+        FD(few_dw) g = {.dw = dw, .s = &s, .dy = dy, .v = &v, .dy_n = dy_n, .dy_c = dy_c};
+        memcpy(g.dy_s, dy_s, sizeof(dy_s));
+        rc = FD(run_few_dw)(&g, threads);
+        *done = 1;
     }
     fd_free(memory);
     return rc;
@@ -216,10 +224,10 @@ static int FD(pointwise_dw)(T *dw, const T *dy, const T *x, const fd_conv *p, in
  * order     see the file's head
  * source    as fd_conv_fwd */
 static int FD(fd_conv_dw)(void *dw, const void *dy, const void *x, const fd_conv *p, int threads) {
-    int rc, finite = 0;
+    int rc, done = 0;
     if (FD(run_depthwise_dw)(&rc, dw, dy, x, p, threads)) return rc;
-    const int winograd = FD(conv_dw_winograd)(&finite, dw, dy, x, p, threads);
-    if (winograd != FD_OK || finite) return winograd;
+    rc = FD(conv_dw_of_sum)(&done, dw, dy, x, p, threads);
+    if (rc != FD_OK || done) return rc;
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
     FD(dw) g = {.dw = dw, .dy = dy, .p = p};
     g.channels = p->in_channels / p->groups;
