@@ -1,4 +1,8 @@
-"""The exact tier of what the fast one computes in another order: products stay NumPy's."""
+"""The exact tier of what the fast one computes in another order: products stay NumPy's.
+
+Their last bits depend on the order in memory of what goes in. Of several images all of it is copied into one
+order before a product; of one image it is not, and so lies here as it does in the original.
+"""
 
 from __future__ import annotations
 
@@ -6,56 +10,63 @@ from typing import Any
 
 import numpy as np
 
-from ..movement import images_from_rows, patch_rows
+from ..movement import argmax_pool, argmax_pool_backward
 from ..tier import Unserved, recall, remember
+from . import layers
 from .arrays import FLOAT64, Array, floats, image_stack, sizes
-from .layers import bias_of
+from .util import col2im, im2col
 
-__all__ = ["Convolution"]
+__all__ = ["Convolution", "Pooling"]
 
 
-class Convolution:
-    """The convolution of images by a matrix of their patches; see `layers.Convolution`."""
-
-    def __init__(self, W: Any, b: Any, stride: int = 1, pad: int = 0) -> None:
-        self.W = W
-        self.b = b
-        self.stride = stride
-        self.pad = pad
-        self.x: Any = None
-        self.col: Any = None
-        self.col_W: Any = None
-        self.dW: Any = None
-        self.db: Any = None
+class Convolution(layers.Convolution):
+    """The convolution of images by a matrix of their patches."""
 
     def forward(self, x: Any) -> Array:
         w = floats(self.W)
-        outputs, channels, *size = w.shape
+        if w.ndim != 4 or x.ndim != 4 or x.shape[1] != w.shape[1] or w.dtype != FLOAT64:
+            raise Unserved(f"kernels {w.shape} of {w.dtype} for images {x.shape}")
+        outputs, _, high, wide = w.shape
         stride, pad = sizes(self.stride, self.pad)
-        images = image_stack(x, FLOAT64)
-        n, of_image, height, width = images.shape
-        if channels != of_image or w.dtype != FLOAT64:
-            raise Unserved(
-                f"kernels of shape {w.shape} and dtype {w.dtype} for images of shape {images.shape}"
-            )
-        b = bias_of(self.b, outputs, FLOAT64)
-        pads = ((pad, pad), (pad, pad))
-        col = patch_rows(images, (size[0], size[1]), stride, pads)
+        b = layers.bias_of(self.b, outputs, FLOAT64)
+        col = im2col(x, high, wide, stride, pad)
         flat = w.reshape(outputs, -1).T
         out = np.dot(col, flat)
         out += 0 if b is None else b
-        out_h = (height + 2 * pad - size[0]) // stride + 1
         self.x = x
         self.col_W = flat
-        remember(self, (col, size, stride, pads))
-        return out.reshape(n, out_h, -1, outputs).transpose(0, 3, 1, 2)
+        remember(self, col)
+        out_h = (x.shape[2] + 2 * pad - high) // stride + 1
+        return out.reshape(x.shape[0], out_h, -1, outputs).transpose(0, 3, 1, 2)
 
     def backward(self, dout: Any) -> Array:
-        col, size, stride, pads = recall(self)
-        outputs, channels = self.W.shape[:2]
+        col = recall(self)
+        outputs, channels, high, wide = self.W.shape
         rows = floats(dout).transpose(0, 2, 3, 1).reshape(-1, outputs)
         flat_dw = np.dot(col.T, rows)
         dcol = np.dot(rows, self.col_W.T)
         self.db = np.sum(rows, axis=0)
-        self.dW = flat_dw.transpose(1, 0).reshape(outputs, channels, *size)
-        return images_from_rows(dcol, self.x.shape, (size[0], size[1]), stride, pads)
+        self.dW = flat_dw.transpose(1, 0).reshape(outputs, channels, high, wide)
+        return col2im(dcol, self.x.shape, high, wide, self.stride, self.pad)
+
+
+class Pooling(layers.Pooling):
+    """The largest value of each window; of one image, with the memory that the original's results have."""
+
+    def forward(self, x: Any) -> Array:
+        high, wide, stride, pad = sizes(self.pool_h, self.pool_w, self.stride, self.pad)
+        if pad:
+            raise Unserved("a padded pooling")
+        y, _, ctx = argmax_pool(image_stack(x, FLOAT64), (high, wide), stride)
+        self.x = x
+        remember(self, ctx)
+        return y if len(y) > 1 else np.ascontiguousarray(y.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+    def backward(self, dout: Any) -> Array:
+        dx = argmax_pool_backward(floats(dout).astype(FLOAT64, copy=False), recall(self))
+        n, channels, height, width = dx.shape
+        if n > 1 or self.stride == 1:
+            return dx
+        image = np.zeros((n, channels, height + self.stride - 1, width + self.stride - 1))
+        image[:, :, :height, :width] = dx
+        return image[:, :, :height, :width]

@@ -107,6 +107,8 @@ def labels_of(t: Array, y: Array) -> Array:
     """Return (N,) labels from labels or from one-hot rows, for (N, K) probabilities."""
     if t.size == y.size and t.ndim == 2:
         return t.argmax(axis=1)
+    if t.size == y.shape[0] == 1:
+        t = t.reshape(1)
     if t.shape != y.shape[:1] or t.dtype.kind not in "iu":
         raise Unserved(f"labels of shape {t.shape}, for {y.shape}")
     return t

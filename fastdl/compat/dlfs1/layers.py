@@ -227,7 +227,10 @@ class BatchNormalization:
         self.dbeta: Any = None
 
     def forward(self, x: Any, train_flg: bool = True) -> Array:
-        rows, gamma, beta = self._rows(x)
+        if floats(x).ndim not in (2, 4) or x.shape[0] < 2 or not x.size:
+            raise Unserved("not a batch of features or of images")
+        gamma, beta = floats(self.gamma), floats(self.beta)
+        rows, gamma, beta = same_dtype(x.reshape(x.shape[0], -1), gamma, beta)
         running = (self.running_mean, self.running_var)
         if running[0] is None:
             running = (np.zeros(rows.shape[1]), np.zeros(rows.shape[1]))
@@ -249,11 +252,6 @@ class BatchNormalization:
         dx, self.dgamma, self.dbeta = F.batch_norm_backward(dout, ctx)
         assert dx is not None
         return dx.reshape(self.input_shape)
-
-    def _rows(self, x: Any) -> list[Array]:
-        if floats(x).ndim not in (2, 4) or x.shape[0] < 2 or not x.size:
-            raise Unserved("not a batch of features or of images")
-        return same_dtype(x.reshape(x.shape[0], -1), floats(self.gamma), floats(self.beta))
 
 
 class Convolution:

@@ -74,7 +74,7 @@ TARGETS = (
         "Convolution", "a5af3a3de6775731", "088d74a328f8cf63", exact="exact", by_name=True, private=("col",)
     ),
     _layer(
-        "Pooling", "192b849446a25908", "26cf79b9ee9b94b5", exact="layers", by_name=True, private=("arg_max",)
+        "Pooling", "192b849446a25908", "26cf79b9ee9b94b5", exact="exact", by_name=True, private=("arg_max",)
     ),
     _function("im2col", "e5135f706b6c38b8", module="util", exact=True, by_name=True, batch=("input_data",)),
     _function("col2im", "f88b1b5fd782f6e8", module="util", exact=True, by_name=True, batch=()),

@@ -1,10 +1,16 @@
-"""``common.util``: images as matrices of their patches, and back; both in float64."""
+"""``common.util``: images as matrices of their patches, and back; both in float64.
+
+The results lie in memory as the originals' do, which decides how a product or a sum of them is computed, and
+with that their last bits.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..movement import images_from_rows, patch_rows
+import numpy as np
+
+from ..movement import images_from_rows, patch_columns, patch_rows
 from ..tier import Unserved
 from .arrays import FLOAT64, Array, floats, image_stack, sizes
 
@@ -14,18 +20,28 @@ __all__ = ["col2im", "im2col"]
 def im2col(input_data: Any, filter_h: int, filter_w: int, stride: int = 1, pad: int = 0) -> Array:
     """Return the (N·OH·OW, C·filter_h·filter_w) patches of (N, C, H, W) images."""
     high, wide, step, around = sizes(filter_h, filter_w, stride, pad)
-    x = image_stack(input_data, FLOAT64)
-    return patch_rows(x, (high, wide), step, ((around, around), (around, around)))
+    pads = ((around, around), (around, around))
+    images = image_stack(input_data, FLOAT64)
+    if images.shape[0] == 1:
+        return patch_columns(images, (high, wide), step, pads).T
+    return patch_rows(images, (high, wide), step, pads)
 
 
 def col2im(col: Any, input_shape: Any, filter_h: int, filter_w: int, stride: int = 1, pad: int = 0) -> Array:
     """Return the (N, C, H, W) images in which each row of col has been added at its place."""
-    high, wide, step, around = sizes(filter_h, filter_w, stride, pad)
-    n, channels, height, width = sizes(*input_shape)
-    rows = floats(col).astype(FLOAT64, copy=False)
-    out_h, out_w = ((edge + 2 * around - size) // step + 1 for edge, size in ((height, high), (width, wide)))
-    if rows.size != n * out_h * out_w * channels * high * wide or not rows.size:
-        raise Unserved(f"col has {rows.size} elements")
-    rows = rows.reshape(n * out_h * out_w, channels * high * wide)
-    pads = ((around, around), (around, around))
-    return images_from_rows(rows, (n, channels, height, width), (high, wide), step, pads)
+    n, channels, height, width, high, wide, step, around = sizes(
+        *input_shape, filter_h, filter_w, stride, pad
+    )
+    down, across = height + 2 * around - high, width + 2 * around - wide
+    rows = n * (down // step + 1) * (across // step + 1)
+    if min(down, across) < 0 or floats(col).size != rows * channels * high * wide or not col.size:
+        raise Unserved(f"a col of {col.shape} for images {tuple(input_shape)}")
+    taps = col.reshape(rows, channels * high * wide).astype(FLOAT64, copy=False)
+    shape = (n, channels, down + high + step - 1, across + wide + step - 1)
+    if down % step == across % step == 0:
+        image = images_from_rows(taps, shape, (high, wide), step)
+    else:
+        image = np.zeros(shape)
+        inside = (n, channels, down + high, across + wide)
+        image[:, :, : inside[2], : inside[3]] = images_from_rows(taps, inside, (high, wide), step)
+    return image[:, :, around : height + around, around : width + around]
