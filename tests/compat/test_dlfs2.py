@@ -1,0 +1,557 @@
+"""The second book's family against textbook code of the same names, and against the book's own."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastdl.compat.dlfs2.targets import TARGETS
+from fastdl.compat.fingerprint import fingerprint
+from fastdl.compat.tier import Unserved, settings
+
+BY_NAME = {target.name: target for target in TARGETS}
+TOLERANCE = {"f": 1e-4, "d": 1e-10}
+REPOSITORIES = os.environ.get("FASTDL_TEACHING_REPOS")
+RECURRENT = ("TimeRNN", "TimeGRU", "TimeLSTM")
+OPTIMIZERS = ("SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "Adam")
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"textbook_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+textbook = load(Path(__file__).parent / "textbook" / "dlfs2.py")
+
+
+def near(ours: Any, theirs: Any, exact: bool = False, bound: float | None = None) -> None:
+    """Hold structure, dtypes and values of one thing against another; the bound is that of the dtype."""
+    if isinstance(theirs, (list, tuple)):
+        assert len(ours) == len(theirs)
+        for one, two in zip(ours, theirs):
+            near(one, two, exact, bound)
+        return
+    if theirs is None or isinstance(theirs, str):
+        assert ours == theirs
+        return
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    assert ours.dtype == theirs.dtype
+    assert ours.shape == theirs.shape
+    if exact or theirs.dtype.kind != "f":
+        np.testing.assert_array_equal(ours, theirs)
+    else:
+        largest = np.abs(theirs[np.isfinite(theirs)]).max(initial=1e-30)
+        atol = (bound or TOLERANCE[theirs.dtype.char]) * largest
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol)
+
+
+class Pair:
+    """An instance of a class, and one of a subclass with fastdl's methods, called with the same arguments."""
+
+    def __init__(self, name: str, *args: Any, tier: Any = "fast", original: Any = None) -> None:
+        self.target, self.exact = BY_NAME[name], tier == "exact"
+        self.bound: float | None = None
+        original = original or getattr(textbook, name)
+        ours = self.target.replacement(tier)
+        served = type(name, (original,), {method: getattr(ours, method) for method in self.target.methods})
+        self.theirs = original(*copy.deepcopy(args))
+        self.ours = served(*copy.deepcopy(args))
+
+    def __call__(self, method: str, *args: Any) -> Any:
+        mine, other = copy.deepcopy(args), copy.deepcopy(args)
+        random = np.random.get_state()  # noqa: NPY002
+        expected = getattr(self.theirs, method)(*other)
+        after = np.random.get_state()  # noqa: NPY002
+        np.random.set_state(random)  # noqa: NPY002
+        found = getattr(self.ours, method)(*mine)
+        near(np.random.get_state()[1:], after[1:], True)  # noqa: NPY002
+        near(found, expected, self.exact, self.bound)
+        near(mine, other, self.exact, self.bound)
+        hidden = self.target.private | {"tape", "xs", "saved", "dc"}
+        for key in vars(self.theirs).keys() - hidden:
+            near(getattr(self.ours, key), getattr(self.theirs, key), self.exact, self.bound)
+        return expected
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def normal(*shape: int, dtype: Any = "f", seed: int = 0) -> Any:
+    return rng(seed).standard_normal(shape).astype(dtype)
+
+
+def weights(kind: str, D: int, H: int, dtype: Any = "f") -> tuple[Any, Any, Any]:
+    gates = {"TimeRNN": 1, "TimeGRU": 3, "TimeLSTM": 4}[kind] * H
+    return normal(D, gates, dtype=dtype) / 2, normal(H, gates, dtype=dtype) / 2, normal(gates, dtype=dtype)
+
+
+# ---- recurrences
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+@pytest.mark.parametrize("shape", [(1, 1, 3, 4), (3, 5, 2, 7), (2, 1, 16, 32), (40, 3, 5, 33)])
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_recurrence(kind: str, shape: tuple[int, ...], dtype: str) -> None:
+    N, T, D, H = shape
+    pair = Pair(kind, *weights(kind, D, H, dtype))
+    for seed in (1, 2):
+        pair("forward", normal(N, T, D, dtype=dtype, seed=seed))
+        pair("backward", normal(N, T, H, seed=seed))
+    pair("backward", normal(N, T, H, seed=5))
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_a_stateful_recurrence_goes_on(kind: str, steps: int) -> None:
+    pair = Pair(kind, *weights(kind, 3, 5), True)
+    for seed in range(3):
+        pair("forward", normal(2, steps, 3, seed=seed))
+    pair("backward", normal(2, steps, 5))
+    with pytest.raises(Unserved):
+        pair.ours.forward(normal(3, steps, 3))
+
+
+def test_a_state_that_was_set_is_where_the_sequence_begins() -> None:
+    pair = Pair("TimeLSTM", *weights("TimeLSTM", 3, 5), True)
+    for layer in (pair.ours, pair.theirs):
+        layer.h, layer.c = normal(4, 2, 5, seed=8)[:, -1], None
+    pair("forward", normal(4, 2, 3))
+    pair("backward", normal(4, 2, 5))
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_a_gradient_may_be_wider_and_a_sequence_a_view(kind: str) -> None:
+    pair = Pair(kind, *weights(kind, 3, 5))
+    pair.bound = TOLERANCE["f"]  # which is how the gates were rounded
+    pair("forward", normal(2, 4, 3)[:, ::-1])
+    pair("backward", normal(2, 4, 5, dtype="d"))
+    pair("forward", rng().integers(0, 3, (2, 4, 3)))
+    pair("backward", normal(5, 4, 2).T)
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_weights_may_change_in_place_at_any_time(kind: str) -> None:
+    pair = Pair(kind, *weights(kind, 3, 5))
+    pair("forward", normal(2, 4, 3))
+    for layer in (pair.ours, pair.theirs):
+        layer.params[1] *= np.float32(0.5)
+    pair("backward", normal(2, 4, 5))
+
+
+BAD = (np.zeros((2, 3), "f"), np.zeros((2, 0, 3), "f"), np.zeros((2, 3, 4), "f"), [[[1.0]]])
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_recurrence_refuses(bad: Any) -> None:
+    pair = Pair("TimeLSTM", *weights("TimeLSTM", 3, 5))
+    before = set(vars(pair.ours))
+    with pytest.raises(Unserved):
+        pair.ours.forward(bad)
+    assert set(vars(pair.ours)) == before
+    assert pair.ours.h is None
+
+
+def test_hs_are_not_a_buffer() -> None:
+    ours = Pair("TimeLSTM", *weights("TimeLSTM", 3, 5)).ours
+    first = ours.forward(normal(2, 4, 3))
+    kept = first.copy()
+    second = ours.forward(normal(2, 4, 3, seed=1))
+    assert not np.shares_memory(first, second)
+    assert not np.shares_memory(second, ours.h)
+    np.testing.assert_array_equal(first, kept)
+
+
+# ---- tables of words, products, losses
+
+
+@pytest.mark.parametrize("tier", ["fast", "exact"])
+@pytest.mark.parametrize("dtype", ["f", "d"])
+@pytest.mark.parametrize("V", [3, 1000])
+def test_time_embedding(V: int, dtype: str, tier: str) -> None:
+    if BY_NAME["TimeEmbedding"].replacement(tier) is None:
+        pytest.skip("not in this tier")
+    pair = Pair("TimeEmbedding", normal(V, 6, dtype=dtype), tier=tier)
+    for seed in range(2):
+        pair("forward", rng(seed).integers(-1, V, (5, 4)))
+        pair("backward", normal(5, 4, 6, seed=seed))
+
+
+@pytest.mark.parametrize("tier", ["fast", "exact"])
+@pytest.mark.parametrize("V", [3, 1000])
+def test_embedding(V: int, tier: str) -> None:
+    if BY_NAME["Embedding"].replacement(tier) is None:
+        pytest.skip("not in this tier")
+    pair = Pair("Embedding", normal(V, 6), tier=tier)
+    for seed in range(2):
+        pair("forward", rng(seed).integers(-2, V, 50).astype("i"))
+        pair("backward", normal(50, 6, seed=seed))
+        for layer in (pair.ours, pair.theirs):
+            layer.grads[0][...] += 1  # whoever else writes is written over
+    for bad in (np.array([V]), np.array([True, False]), np.zeros((2, 2), "i")):
+        with pytest.raises(Unserved):
+            pair.ours.forward(bad)
+
+
+@pytest.mark.parametrize("dtypes", ["ff", "dd", "fd"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_time_affine(turned: bool, dtypes: str) -> None:
+    pair = Pair("TimeAffine", normal(6, 9, dtype=dtypes[0]), normal(9, dtype=dtypes[0]))
+    if turned:  # as when weights are tied
+        W = normal(9, 6, dtype=dtypes[0]).T
+        for layer in (pair.ours, pair.theirs):
+            layer.params[0], layer.grads[0] = W, np.zeros_like(W)
+    pair("forward", normal(3, 4, 6, dtype=dtypes[1]))
+    pair("backward", normal(3, 4, 9, dtype=dtypes[1]))
+    with pytest.raises(Unserved):
+        pair.ours.forward(normal(3, 6))
+
+
+def test_affine() -> None:
+    pair = Pair("Affine", normal(6, 9), normal(9))
+    pair("forward", normal(5, 6))
+    pair("backward", normal(5, 9))
+    with pytest.raises(Unserved):
+        pair.ours.forward(normal(2, 3, 6))
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+@pytest.mark.parametrize("V", [5, 700])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_time_softmax_with_loss(V: int, dtype: str, ignored: bool) -> None:
+    pair = Pair("TimeSoftmaxWithLoss")
+    ts = rng().integers(0, V, (3, 4))
+    if ignored:
+        ts[1, 2:] = -1
+    for seed in range(2):
+        pair("forward", normal(3, 4, V, dtype=dtype, seed=seed), ts)
+        pair("backward")
+        pair("backward", 0.5)  # changes what the first left, and so differs
+    pair("forward", normal(3, 4, V, dtype=dtype), np.eye(V, dtype="i")[np.maximum(ts, 0)])
+    pair("backward", np.float64(2))
+
+
+def test_a_loss_without_a_chance_is_infinite() -> None:
+    pair = Pair("TimeSoftmaxWithLoss")
+    xs, ts = np.zeros((1, 2, 400), "f"), np.array([[7, 1]])
+    xs[0, 0, 3] = 200
+    with np.errstate(divide="ignore"):
+        assert pair("forward", xs, ts) == np.inf
+    xs[0, 0, 3] = 95
+    assert pair("forward", xs, ts) < 100
+    assert np.isnan(pair("forward", np.full((1, 2, 400), np.nan, "f"), ts))
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_softmax_with_loss(dtype: str) -> None:
+    pair = Pair("SoftmaxWithLoss")
+    t = rng().integers(0, 9, 40)
+    pair("forward", normal(40, 9, dtype=dtype), t)
+    pair("backward")
+    pair("forward", normal(40, 9, dtype=dtype), np.eye(9, dtype="i")[t])
+    pair("backward", 3)
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_sigmoid_with_loss(dtype: str) -> None:
+    pair = Pair("SigmoidWithLoss")
+    pair("forward", normal(40, dtype=dtype), rng().integers(0, 2, 40))
+    pair("backward")
+    pair("forward", normal(1, dtype=dtype), np.ones(1, "i"))
+    pair("backward", 0.5)
+    with pytest.raises(Unserved):
+        pair.ours.forward(normal(2), np.array([0, -1]))
+
+
+@pytest.mark.parametrize("shape", [(300, 5), (4,), (2, 3, 4), (80, 9), (1, 700)])
+@pytest.mark.parametrize("dtype", ["f", "d", "i"])
+def test_softmax(shape: tuple[int, ...], dtype: str) -> None:
+    x = (normal(*shape) * 4).astype(dtype)
+    for view in (x, x.T):
+        near(BY_NAME["softmax"].replacement("fast")(view), textbook.softmax(view))
+
+
+@pytest.mark.parametrize("dtype", ["f", "d"])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 2), (3, 7, 5, 4)])
+def test_time_attention(shape: tuple[int, ...], dtype: str) -> None:
+    N, S, T, H = shape
+    pair = Pair("TimeAttention")
+    pair.bound = TOLERANCE[dtype]
+    pair("forward", normal(N, S, H, dtype=dtype), normal(N, T, H, dtype=dtype, seed=1))
+    pair("backward", normal(N, T, H, dtype=dtype, seed=2))
+    pair("backward", normal(N, T, H, dtype="d", seed=2))
+    dhs_enc, _ = pair.ours.backward(normal(N, T, H, dtype=dtype))
+    dhs_enc[:, -1] += 1  # as the decoder does
+    pair("backward", normal(N, T, H, dtype=dtype, seed=3))
+
+
+# ---- negative sampling
+
+
+@pytest.mark.parametrize("words", [7, 40, 3000])
+def test_the_words_drawn_and_the_random_stream_are_those_of_choice(words: int) -> None:
+    corpus = np.concatenate((np.arange(words), rng().zipf(1.5, 4 * words) % words))
+    np.random.seed(words)  # noqa: NPY002
+    pair = Pair("UnigramSampler", corpus, 0.75, 5, tier="exact")
+    for seed in range(3):
+        pair("get_negative_sample", rng(seed).integers(0, words, 150))
+    pair("get_negative_sample", np.arange(0))
+
+
+def test_a_sampler_refuses_before_it_draws() -> None:
+    ours = Pair("UnigramSampler", np.arange(10), 0.75, 5).ours
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    for target in (np.array([10]), np.array([[1]]), np.array([1.0])):
+        with pytest.raises(Unserved):
+            ours.get_negative_sample(target)
+    ours.word_p[3] = 0
+    with pytest.raises(Unserved):
+        ours.get_negative_sample(np.array([1]))
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+# ---- optimizers
+
+
+@pytest.mark.parametrize("tier", ["fast", "exact"])
+@pytest.mark.parametrize("dtype", ["f", "d"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizer(name: str, dtype: str, tier: str) -> None:
+    pair = Pair(name, tier=tier)
+    shapes = ((300, 70), (7,), (300, 40))
+    mine = [normal(*shape, dtype=dtype) for shape in shapes]
+    mine = [*mine[:2], mine[2].T, 1.5]
+    other = [*(param.copy(order="K") for param in mine[:3]), 1.5]
+    identities = [id(param) for param in mine[:3]]
+    for seed in range(3):
+        grads = [normal(*shape, dtype=dtype, seed=seed) for shape in shapes]
+        grads = [*grads[:2], grads[2].T, 0.25]
+        pair.theirs.update(other, grads)
+        pair.ours.update(mine, grads)
+        near(mine, other, pair.exact)
+        for key in vars(pair.theirs):
+            near(getattr(pair.ours, key), getattr(pair.theirs, key), pair.exact)
+    assert [id(param) for param in mine[:3]] == identities
+
+
+def test_each_v_of_momentum_is_a_new_array() -> None:
+    ours = BY_NAME["Momentum"].replacement("fast")()
+    params, grads = [normal(50, 50)], [normal(50, 50)]
+    ours.update(params, grads)
+    first = ours.v[0]
+    kept = first.copy()
+    ours.update(params, grads)
+    np.testing.assert_array_equal(first, kept)
+
+
+# ---- between two steps
+
+
+def test_remove_duplicate() -> None:
+    ours = BY_NAME["remove_duplicate"].replacement("exact")
+    W, U = normal(30, 7), normal(7, 7)
+    params = [W, U, W, W.T, normal(7, 30, seed=3), W, np.zeros(3, "f")]
+    grads = [normal(*param.shape, seed=i) for i, param in enumerate(params)]
+    expected = textbook.remove_duplicate(params, copy.deepcopy(grads))
+    before = list(grads)
+    left, sums = ours(params, grads)
+    assert [id(param) for param in left] == [id(param) for param in expected[0]]
+    near(sums, expected[1], exact=True)
+    assert sums[0] is before[0]
+    assert len(params) == 7
+    many = [normal(900, 40, seed=i) for i in range(4)]
+    total = many[0] + many[1] + many[2] + many[3]
+    ours([W] * 4, many)
+    np.testing.assert_array_equal(many[0], total)
+
+
+def test_batches_of_a_language_model() -> None:
+    pair = Pair("RnnlmTrainer", None, None, tier="exact")
+    for _ in range(6):
+        pair("get_batch", np.arange(101), np.arange(101) + 1, 4, 9)
+
+
+@pytest.mark.parametrize("max_norm", [0.25, 1e6])
+def test_clip_grads(max_norm: float) -> None:
+    grads = [normal(300, 90), normal(40, 60).T, normal(5)]
+    other = copy.deepcopy(grads)
+    BY_NAME["clip_grads"].replacement("fast")(grads, max_norm)
+    textbook.clip_grads(other, max_norm)
+    near(grads, other)
+
+
+CORPUS = rng().integers(0, 12, 200)
+
+
+@pytest.mark.parametrize(
+    "name, args",
+    [
+        ("convert_one_hot", (CORPUS, 12)),
+        ("convert_one_hot", (CORPUS.reshape(50, 4), 12)),
+        ("create_co_matrix", (CORPUS, 13)),
+        ("create_co_matrix", (CORPUS.tolist(), 12, 3)),
+        ("create_co_matrix", (CORPUS[:3], 12, 5)),
+        ("create_contexts_target", (CORPUS,)),
+        ("create_contexts_target", (CORPUS.astype("i"), 4)),
+        ("create_contexts_target", (CORPUS.tolist(), 2)),
+        ("ppmi", (textbook.create_co_matrix(CORPUS, 13),)),
+    ],
+)
+def test_corpus(name: str, args: Any) -> None:
+    target = BY_NAME[name]
+    with np.errstate(all="ignore"):
+        ours, theirs = target.replacement("fast")(*args), getattr(textbook, name)(*args)
+    near(ours, theirs, target.exact is not None)
+
+
+@pytest.mark.parametrize(
+    "name, args",
+    [
+        ("convert_one_hot", (CORPUS.reshape(2, 5, 20), 12)),
+        ("create_co_matrix", (CORPUS, 5)),
+        ("create_contexts_target", (CORPUS[:4], 2)),
+        ("create_contexts_target", (CORPUS, 0)),
+        ("ppmi", (CORPUS,)),
+    ],
+)
+def test_a_corpus_is_refused(name: str, args: Any) -> None:
+    with pytest.raises(Unserved):
+        BY_NAME[name].replacement("fast")(*args)
+
+
+def test_ppmi_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    BY_NAME["ppmi"].replacement("fast")(np.ones((15, 15), "i"), verbose=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"{100 * count / 225:.1f}% done" for count in range(3, 226, 3)]
+
+
+@pytest.mark.parametrize("name", ["layers", "time_layers", "functions", "optimizer", "trainer", "util"])
+def test_modules_offer_what_the_books_do(name: str) -> None:
+    module = importlib.import_module(f"fastdl.compat.dlfs2.{name}")
+    assert all(hasattr(module, word) for word in module.__all__)
+    if name == "time_layers":
+        assert {"np", "GPU", "softmax", "sigmoid", "Embedding", "TimeLSTM"} <= set(module.__all__)
+
+
+def test_narrower_where_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = BY_NAME["TimeAffine"].replacement("fast")(normal(6, 9, dtype="d"), normal(9, dtype="d"))
+    monkeypatch.setattr(settings, "dtype", np.dtype("f"))
+    assert layer.forward(normal(2, 3, 6, dtype="d")).dtype == np.float32
+    assert layer.backward(normal(2, 3, 9, dtype="d")).dtype == np.float32
+
+
+# ---- the book's own
+
+needs_book = pytest.mark.skipif(REPOSITORIES is None, reason="FASTDL_TEACHING_REPOS is not set")
+
+
+@needs_book
+def test_the_book_has_every_target() -> None:
+    found: dict[str, set[str]] = {}
+    assert REPOSITORIES is not None
+    for folder in ("dlfs2", "tibamedl/word2vec"):
+        for path in (Path(REPOSITORIES) / folder).rglob("*.py"):
+            try:
+                tree = ast.parse(path.read_bytes())
+            except SyntaxError:  # one file of the copy is broken
+                continue
+            for node in tree.body:
+                if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                    found.setdefault(node.name, set()).add(fingerprint(node))
+    for target in TARGETS:
+        assert target.fingerprints & found[target.name], target.name
+
+
+@pytest.fixture(scope="module")
+def book() -> Any:
+    if REPOSITORIES is None:
+        pytest.skip("FASTDL_TEACHING_REPOS is not set")
+    pytest.importorskip("matplotlib").use("Agg")
+    before, path = set(sys.modules), list(sys.path)
+    sys.path.insert(0, str(Path(REPOSITORIES) / "dlfs2"))
+    names = [
+        f"common.{name}" for name in ("layers", "time_layers", "functions", "optimizer", "trainer", "util")
+    ]
+    names += ["ch04.negative_sampling_layer", "ch08.attention_layer"]
+    modules = [importlib.import_module(name) for name in names]
+    yield {
+        target.name: next(vars(m)[target.name] for m in modules if target.name in vars(m))
+        for target in TARGETS
+    }
+    sys.path[:] = path
+    for name in set(sys.modules) - before:
+        if name.split(".")[0] in {"common", "ch04", "ch08"}:
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_the_books_recurrences(book: Any, kind: str) -> None:
+    pair = Pair(kind, *weights(kind, 6, 10), True, original=book[kind])
+    for seed in range(2):
+        pair("forward", normal(4, 5, 6, seed=seed))
+        pair("backward", normal(4, 5, 10, seed=seed))
+    pair = Pair(kind, *weights(kind, 6, 10, "d"), original=book[kind])
+    pair("forward", normal(4, 5, 6, dtype="d")[:, ::-1])
+    pair("backward", normal(4, 5, 10))
+
+
+def test_the_books_layers(book: Any) -> None:
+    words = rng().integers(0, 100, (4, 5))
+    cases: tuple[tuple[str, tuple[Any, ...], tuple[Any, ...], Any], ...] = (
+        ("TimeEmbedding", (normal(100, 6),), (words,), normal(4, 5, 6)),
+        ("TimeAffine", (normal(6, 50), normal(50)), (normal(4, 5, 6),), normal(4, 5, 50)),
+        ("TimeSoftmaxWithLoss", (), (normal(4, 5, 50), words % 51 - 1), 1),
+        ("TimeAttention", (), (normal(4, 7, 6), normal(4, 5, 6, seed=1)), normal(4, 5, 6, seed=2)),
+        ("SigmoidWithLoss", (), (normal(40), rng().integers(0, 2, 40)), 1),
+        ("SoftmaxWithLoss", (), (normal(40, 9), rng().integers(0, 9, 40)), 1),
+        ("Affine", (normal(6, 50), normal(50)), (normal(4, 6),), normal(4, 50)),
+        ("Embedding", (normal(100, 6),), (words[0],), normal(5, 6)),
+    )
+    for name, made_of, inputs, gradient in cases:
+        for tier in ("fast", "exact"):
+            if BY_NAME[name].replacement(tier) is not None:
+                pair = Pair(name, *made_of, original=book[name], tier=tier)
+                for _ in range(2):
+                    pair("forward", *inputs)
+                    pair("backward", gradient)
+
+
+def test_the_books_sampler(book: Any) -> None:
+    np.random.seed(1)  # noqa: NPY002
+    corpus = np.arange(3000) % 700
+    pair = Pair("UnigramSampler", corpus, 0.75, 5, tier="exact", original=book["UnigramSampler"])
+    pair("get_negative_sample", rng().integers(0, 700, 100))
+
+
+@pytest.mark.parametrize("tier", ["fast", "exact"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_books_optimizers(book: Any, name: str, tier: str) -> None:
+    pair = Pair(name, tier=tier, original=book[name])
+    for seed in range(3):
+        pair("update", [normal(120, 80), normal(9)], [normal(120, 80, seed=seed), normal(9, seed=seed)])
+
+
+def test_the_books_helpers(book: Any) -> None:
+    cases: tuple[tuple[str, tuple[Any, ...]], ...] = (
+        ("create_co_matrix", (CORPUS, 13, 2)),
+        ("create_contexts_target", (CORPUS, 3)),
+        ("convert_one_hot", (CORPUS, 12)),
+        ("ppmi", (textbook.create_co_matrix(CORPUS, 13),)),
+    )
+    with np.errstate(all="ignore"):
+        for name, args in cases:
+            near(BY_NAME[name].replacement("fast")(*args), book[name](*args), name != "ppmi")
