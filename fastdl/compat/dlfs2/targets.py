@@ -65,6 +65,14 @@ TARGETS: tuple[Target, ...] = (
     _optimizer("RMSprop", "1edecb027f15a8bc"),
     _optimizer("Adam", "1c6977fdb4000364"),
     # common.trainer, common.util
+    Target(
+        "Trainer",
+        _FAMILY,
+        fast="trainer:Trainer",
+        fingerprints=frozenset({"2401b398cb3b0cb7"}),
+        methods=("fit",),
+        trial=False,
+    ),
     _exactly("remove_duplicate", "trainer", "c4b9c137bcf0453f"),
     _exactly("RnnlmTrainer", "trainer", "023f3a71f9e7eda6", methods=("get_batch",), trial=False),
     Target("clip_grads", _FAMILY, fast="util:clip_grads", fingerprints=frozenset({"36ba700130779940"})),
@@ -88,5 +96,6 @@ TARGETS: tuple[Target, ...] = (
         methods=("get_negative_sample",),
         batch=("target",),
     ),
+    _layer("CBOW", "cbow", "66b69bb63bb2b048", trial=False),
     _layer("TimeAttention", "attention_layer", "e2c429d43a8c80d5", **_STEPS),
 )

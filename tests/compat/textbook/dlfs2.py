@@ -234,11 +234,11 @@ class TimeAttention:
 
     def backward(self, dout):
         enc, dec = self.saved
-        denc, ddec = np.zeros_like(enc), np.empty_like(dout)
+        denc, ddec = 0, np.empty_like(dout)
         for t, a in enumerate(self.attention_weights):
             da = (dout[:, t, None] * enc).sum(axis=2)
             ds = a * (da - (a * da).sum(axis=1, keepdims=True))
-            denc += dout[:, t, None] * a[:, :, None] + ds[:, :, None] * dec[:, t, None]
+            denc = denc + dout[:, t, None] * a[:, :, None] + ds[:, :, None] * dec[:, t, None]
             ddec[:, t] = (ds[:, :, None] * enc).sum(axis=1)
         return denc, ddec
 
