@@ -10,7 +10,7 @@ import numpy as np
 
 from .tier import settings
 
-__all__ = ["Difference", "difference"]
+__all__ = ["Difference", "coarsest", "difference"]
 
 _TOLERANCES = {"float64": 1e-10, "float32": 1e-4, "float16": 1e-2}
 _NARROWED = 1e-3
@@ -36,12 +36,14 @@ class Difference:
     reason: str = ""
 
 
-def difference(theirs: Any, ours: Any, where: str = "the result") -> Difference:
+def difference(
+    theirs: Any, ours: Any, where: str = "the result", coarse: np.dtype[Any] | None = None
+) -> Difference:
     """Compare two results of one call: numbers, arrays, and what holds them.
 
     In the exact tier arrays must have equal bits; in the fast tier they may differ by 1e-10 (float64) or 1e-4
-    (float32) of the largest value. Types must be equal, but for float64 that became float32 where that was
-    allowed.
+    (float32) of the largest value; with `coarse`, the type of what they were computed from, by what that type
+    allows. Types must be equal, but for float64 that became float32 where that was allowed.
 
     Examples
     --------
@@ -51,35 +53,48 @@ def difference(theirs: Any, ours: Any, where: str = "the result") -> Difference:
     if isinstance(theirs, (np.ndarray, np.generic, float)) and isinstance(
         ours, (np.ndarray, np.generic, float)
     ):
-        return _arrays(theirs, ours, where)
+        return _arrays(theirs, ours, where, coarse)
     if type(theirs) is not type(ours):
         return Difference(np.inf, f"{where} is a {type(ours).__name__}, not a {type(theirs).__name__}")
     if isinstance(theirs, Mapping):
         if list(theirs) != list(ours):
             return Difference(np.inf, f"{where} has other keys")
-        return _all((theirs[key], ours[key], f"{where}[{key!r}]") for key in theirs)
+        return _all(((theirs[key], ours[key], f"{where}[{key!r}]") for key in theirs), coarse)
     if isinstance(theirs, (list, tuple)):
         if len(theirs) != len(ours):
             return Difference(np.inf, f"{where} has {len(ours)} items, not {len(theirs)}")
         return _all(
-            (one, two, f"{where}[{i}]") for i, (one, two) in enumerate(zip(theirs, ours, strict=True))
+            ((one, two, f"{where}[{i}]") for i, (one, two) in enumerate(zip(theirs, ours, strict=True))),
+            coarse,
         )
     if isinstance(theirs, (int, str, bytes, bool, type(None))) and theirs != ours:
         return Difference(np.inf, f"{where} is {ours!r}, not {theirs!r}")
     return Difference()
 
 
-def _all(parts: Any) -> Difference:
+def coarsest(values: Any) -> np.dtype[Any] | None:
+    """Return the narrowest type of floats that arrays among these values have, wherever they stand."""
+    if isinstance(values, np.ndarray):
+        return values.dtype if values.dtype.kind == "f" else None
+    if isinstance(values, Mapping):
+        values = values.values()
+    elif not isinstance(values, (list, tuple)):
+        return None
+    found = [dtype for dtype in map(coarsest, values) if dtype is not None]
+    return min(found, key=lambda dtype: dtype.itemsize, default=None)
+
+
+def _all(parts: Any, coarse: np.dtype[Any] | None) -> Difference:
     largest = 0.0
     for one, two, where in parts:
-        found = difference(one, two, where)
+        found = difference(one, two, where, coarse)
         if found.reason:
             return found
         largest = max(largest, found.largest)
     return Difference(largest)
 
 
-def _arrays(theirs: Any, ours: Any, where: str) -> Difference:
+def _arrays(theirs: Any, ours: Any, where: str, coarse: np.dtype[Any] | None) -> Difference:
     if isinstance(theirs, np.ndarray) != isinstance(ours, np.ndarray):
         return Difference(np.inf, f"{where} is a {type(ours).__name__}, not a {type(theirs).__name__}")
     one, two = np.asarray(theirs), np.asarray(ours)
@@ -96,6 +111,8 @@ def _arrays(theirs: Any, ours: Any, where: str) -> Difference:
         return Difference() if equal else Difference(np.inf, f"{where} has other values")
     largest = _distance(one, two)
     allowed = _NARROWED if narrowed or settings.dtype is not None else _TOLERANCES.get(one.dtype.name, 0.0)
+    if coarse is not None and settings.dtype is None:
+        allowed = max(allowed, _TOLERANCES.get(coarse.name, 0.0))
     if largest <= allowed:
         return Difference(largest)
     return Difference(

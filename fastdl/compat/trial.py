@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .differences import Difference, difference
+from .differences import Difference, coarsest, difference
 from .target import Target
 from .tier import Unserved
 
@@ -216,10 +216,11 @@ def _like(output: Any) -> tuple[Any, ...]:
 
 
 def _difference(target: Target, one: _Run, two: _Run) -> Difference:
+    coarse = coarsest(one.arguments)
     names = ["the result"] if len(one.results) == 1 else _names(target)
     found = [
         *(
-            difference(theirs, ours, name)
+            difference(theirs, ours, name, coarse)
             for theirs, ours, name in zip(one.results, two.results, names, strict=True)
         ),
         difference(one.arguments, two.arguments, "what became of the arguments"),
