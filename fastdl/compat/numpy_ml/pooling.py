@@ -146,10 +146,12 @@ def _spread(mode: str, dy: Array, X: Array, how: Windows) -> Array:
 def _pooled_by_taps(mode: str, padded: Array, how: Windows) -> Array:
     if mode == "average":
         return _mean_of_windows(padded, how).astype(np.float64, copy=False)
-    first, *others = _taps(padded, how)
-    largest = np.array(first, order="C")
-    for tap in others:
+    taps = _taps(padded, how)
+    largest = np.array(taps[0], order="C")
+    for tap in taps[1:]:
         np.maximum(largest, tap, out=largest)
+    if not largest.all():  # of 0.0 and -0.0 NumPy takes the one or the other, by the length of the row
+        largest = np.maximum.reduce(np.stack(taps, axis=-1), axis=-1)
     return largest.astype(np.float64, copy=False)
 
 
