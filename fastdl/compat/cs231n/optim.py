@@ -37,10 +37,10 @@ def sgd(w: Any, dw: Any, config: Any = None) -> tuple[Any, Any]:
 
 def sgd_momentum(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
     """Add the velocity, which is momentum · velocity - learning_rate · dw, to w."""
-    checked(w, dw)
+    dw = checked(w, dw)
     settings = {"learning_rate": 1e-2, "momentum": 0.9, **(config or {})}
     velocity = remembered(settings, "velocity", w)
-    next_w = w.copy()
+    next_w = np.array(w, order="C")
     engine().update("momentum", next_w, dw, [velocity], (settings["learning_rate"], settings["momentum"]))
     settings["velocity"] = velocity
     return next_w, _stored(config, settings)
@@ -85,10 +85,10 @@ def _rmsprop(
     w: Any, dw: Any, config: Any, *, in_place: bool = False, filled: bool = True
 ) -> tuple[Array, Any]:
     settings = {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8, **(config or {})}
-    checked(w, dw)
+    dw = checked(w, dw)
     cache = remembered(settings, "cache", w)
     rate, decay, epsilon = (settings[key] for key in ("learning_rate", "decay_rate", "epsilon"))
-    next_w = _own(w) if in_place else w.copy()
+    next_w = _own(w) if in_place else np.array(w, order="C")
     stepped(next_w, dw, np.zeros_like(w), cache, (rate, 0.0, decay, epsilon))
     return next_w, _stored(config, {**settings, "cache": cache} if filled else {"cache": cache})
 
@@ -97,10 +97,10 @@ def _adam(
     w: Any, dw: Any, config: Any, *, in_place: bool = False, filled: bool = True, hat: bool = False
 ) -> tuple[Array, Any]:
     settings = {**_ADAM, **(config or {})}
-    checked(w, dw)
+    dw = checked(w, dw)
     m, v = (remembered(settings, key, w) for key in ("m", "v"))
     t, beta1, beta2, epsilon = settings["t"] + 1, *(settings[key] for key in ("beta1", "beta2", "epsilon"))
-    next_w = _own(w) if in_place else w.copy()
+    next_w = _own(w) if in_place else np.array(w, order="C")
     root = math.sqrt(1 - beta2**t)
     rate = settings["learning_rate"] * root / (1 - beta1**t)
     stepped(next_w, dw, m, v, (rate, beta1, beta2, epsilon if hat else epsilon * root))
@@ -109,8 +109,8 @@ def _adam(
 
 
 def _own(w: Array) -> Array:
-    if not w.flags.writeable:
-        raise Unserved("weights that cannot be written")
+    if not w.flags.carray:
+        raise Unserved("weights that are a view, or cannot be written")
     return w
 
 
@@ -120,15 +120,13 @@ def stepped(w: Array, dw: Array, m: Array, v: Array, hyper: tuple[float, float, 
     return w
 
 
-def checked(w: Any, dw: Any) -> None:
-    """Refuse weights and gradients that a kernel does not take as they are."""
-    for array in (w, dw):
-        if type(array) is not np.ndarray or array.dtype not in (np.float32, np.float64) or not array.size:
-            raise Unserved("weights that are not an array of floats")
-        if not array.flags.c_contiguous or not array.flags.aligned:
-            raise Unserved("weights that are not contiguous")
-    if w.shape != dw.shape or w.dtype != dw.dtype:
+def checked(w: Any, dw: Any) -> Array:
+    """Refuse weights that a kernel does not take, and return their gradient as it takes it."""
+    if type(w) is not np.ndarray or type(dw) is not np.ndarray or w.dtype not in (np.float32, np.float64):
+        raise Unserved("weights that are not an array of floats")
+    if w.shape != dw.shape or w.dtype != dw.dtype or not w.size:
         raise Unserved("a gradient unlike its weights")
+    return np.require(dw, requirements=["C", "A"])
 
 
 def remembered(settings: dict[str, Any], key: str, w: Array) -> Array:

@@ -28,18 +28,18 @@ def lstm_forward(x: Any, h0: Any, Wx: Any, Wh: Any, bh: Any) -> tuple[Array, Seq
 
 def rmsprop(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
     """Do the step of `optim.rmsprop`, putting no settings into config."""
-    checked(w, dw)
+    dw = checked(w, dw)
     config = {} if config is None else config
     cache = remembered(config, "cache", w)
     rate, decay, eps = _settings(config, learning_rate=1e-3, decay_rate=0.99, eps=1e-8)
-    next_w = stepped(w.copy(), dw, np.zeros_like(w), cache, (rate, 0.0, decay, eps))
+    next_w = stepped(np.array(w, order="C"), dw, np.zeros_like(w), cache, (rate, 0.0, decay, eps))
     config["cache"] = cache
     return next_w, config
 
 
 def adam(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
     """Do the step of `optim.adam`, counting from 2 and putting no settings into config."""
-    checked(w, dw)
+    dw = checked(w, dw)
     if w.dtype != np.float64:
         raise Unserved("float32, of which the count in an unsigned integer makes float64")
     config = {} if config is None else config
@@ -48,7 +48,7 @@ def adam(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
     rate, beta1, beta2, eps = _settings(config, learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8)
     root = math.sqrt(1 - beta2 ** int(t))
     hyper = (rate * root / (1 - beta1 ** int(t)), beta1, beta2, eps * root)
-    next_w = stepped(w.copy(), dw, m, v, hyper)
+    next_w = stepped(np.array(w, order="C"), dw, m, v, hyper)
     config["v"], config["m"], config["t"] = v, m, t
     return next_w, config
 
