@@ -1,4 +1,4 @@
-"""The assignments of cs231n: replacements against the same functions, written out in a textbook's way."""
+"""The assignments of cs231n against the same functions, written out in a textbook's way."""
 
 from __future__ import annotations
 
