@@ -32,6 +32,9 @@ Beside = tuple[Any, Any, Any]
 _SHADOW = "_fastdl_shadow"
 """The attribute of a layer, under ``verify``, that holds its copy on which the original runs."""
 
+_COUNTERS = frozenset({"epoch", "iter", "iterations", "step", "t"})
+"""Names under which code counts its steps: one step more is no other kind of input."""
+
 _UNTRIED = Verdict(True)
 _NOT_BEFORE = Verdict(False, "its partner has not served")
 _TOO_MANY = Verdict(False, "it is called with too many kinds of input")
@@ -148,15 +151,22 @@ def _kind(args: tuple[Any, ...]) -> tuple[Any, int]:
 
 
 def _detail(args: tuple[Any, ...], kwargs: dict[str, Any], instance: Any) -> tuple[Any, ...]:
-    """All else that unknown code may depend on: numbers and words, in dictionaries and attributes too."""
+    """All else that unknown code may depend on: numbers and words, in dictionaries and attributes too.
+
+    Of floats only 0 and 1 are kinds of their own: rates are lowered as training goes on.
+    """
     values = [*args, *kwargs.values()]
-    for value in tuple(values):
-        if type(value) is dict:
-            values.extend(value.values())
+    named = [value for value in values if type(value) is dict]
     if instance is not None:
-        values.extend(vars(instance).values())
+        named.append(vars(instance))
+    for names in named:
+        values.extend(value for name, value in names.items() if name not in _COUNTERS)
+    values = [value if type(value) is not float or value in (0.0, 1.0) else float for value in values]
     shapes = tuple((value.ndim, value.dtype.char) for value in values if isinstance(value, np.ndarray))
-    return (*(value for value in values if isinstance(value, (bool, int, float, str))), shapes)
+    return (
+        *(value for value in values if value is float or isinstance(value, (bool, int, float, str))),
+        shapes,
+    )
 
 
 class _Served:

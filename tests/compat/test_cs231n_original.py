@@ -1,4 +1,4 @@
-"""A published set of solutions of cs231n, where there is a checkout: recognised, served, and with its numbers."""
+"""Published solutions of cs231n, where there is a checkout: recognised, served, and with their numbers."""
 
 from __future__ import annotations
 
