@@ -34,6 +34,8 @@
 #include "conv_dw.h"
 
 #include "pool.h"
+#include "pool_max.h"
+#include "pool_average.h"
 #include "upsample.h"
 
 #include "rows.h"

@@ -7,17 +7,14 @@ typedef struct {
     int64_t count, width, share; /* share: rows a task forward, columns a task backward */
 } FD(rows);
 
-#define ROWS_AHEAD 8 /* a row that is asked for so early has come when it is copied */
-
 static void FD(gather_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     const FD(rows) *s = arg;
     const int64_t end = FD(least)((task + 1) * s->share, s->count), width = s->width;
     for (int64_t i = task * s->share; i < end; i++) {
         T *y = s->out + i * width;
-        const T *row = s->in + s->ids[i] * width, *ahead = s->in + s->ids[FD(least)(i + ROWS_AHEAD, end - 1)] * width;
-        for (int64_t k = 0; k < width; k += 64 / TBYTES) __builtin_prefetch(ahead + k);
-        if (width <= 4 * VL)
+        const T *row = s->in + s->ids[i] * width;
+        if (width <= 4 * VL) /* calling memcpy would take as long as what it does */
             for (int64_t k = 0; k < width; k += VL) vstore_upto(y + k, vload_upto(row + k, width - k), width - k);
         else
             memcpy(y, row, (size_t)width * sizeof(T));

@@ -9,6 +9,8 @@
  *     its windows in the order of the outputs.
  *   - An axis that its window fills is joined to the axis before it: global pooling becomes one long row.
  *   - Where NCHW has few columns but long windows, the lanes are neighbouring taps of one window instead.
+ *   - Forward in NCHW most often no window hangs over an edge: rows then need no clipping (pool_whole), and those of
+ *     planes that lie behind one another without a gap are one row.
  */
 
 #define STRIP_BYTES (1 << 17) /* of x a task, at least: it stays in the level-2 cache while windows overlap */
@@ -24,6 +26,8 @@ typedef struct {
     int64_t strips;      /* tasks a share, which cut it across axis `cut` */
     int cut;             /* the first axis, but for the depth of a two-dimensional input: strips have no gaps */
     int along_window;    /* the lanes are neighbouring taps of one window */
+    int whole;           /* NCHW, and every window is inside its plane */
+    int planar;          /* and is all of it */
     int spaced;          /* average_scatter_row gathers */
     size_t scratch;      /* bytes of its scratch row */
     int64_t taps;        /* cells of a whole window */
@@ -129,6 +133,44 @@ FD_INLINE void FD(pool_walk)(const FD(pool) *pool, int64_t task, void *scratch, 
     }
 }
 
+/* The rows of a task forward, where windows are whole. */
+typedef void FD(whole_row)(const FD(pool) *pool, T *y, const T *x, int64_t columns);
+
+FD_INLINE void FD(pool_whole)(const FD(pool) *pool, int64_t task, FD(whole_row) *row) {
+    const fd_pool *p = &pool->plan;
+    const int64_t number = task % pool->strips, first = task / pool->strips * pool->share;
+    const int64_t last = FD(least)(first + pool->share, pool->planes), x_plane = p->in[0] * pool->step[0];
+    const int64_t y_plane = p->out[0] * p->out[1] * p->out[2];
+    /* Planes of one row, which ends where the step of its last window does, are a row together. */
+    if (x_plane == p->out[2] * p->stride[2] && y_plane == p->out[2] && pool->strips == 1) {
+        row(pool, pool->to + first * y_plane, pool->from + first * x_plane, (last - first) * p->out[2]);
+        return;
+    }
+    int64_t begin[2] = {0, 0}, end[2] = {p->out[0], p->out[1]};
+    begin[pool->cut] = number * p->out[pool->cut] / pool->strips;
+    end[pool->cut] = (number + 1) * p->out[pool->cut] / pool->strips;
+    for (int64_t i = first; i < last; i++)
+        for (int64_t od = begin[0]; od < end[0]; od++)
+            for (int64_t oh = begin[1]; oh < end[1]; oh++)
+                row(pool, pool->to + i * y_plane + (od * p->out[1] + oh) * p->out[2],
+                    pool->from + i * x_plane + od * p->stride[0] * pool->step[0] + oh * p->stride[1] * pool->step[1],
+                    p->out[2]);
+}
+
+/* row(width, lane) with the sizes that most poolings have as constants. */
+#define FD_WITH_POOLING(row, width, lane)         \
+    do {                                          \
+        if ((lane) == 2 && (width) == 2) {        \
+            row(2, 2);                            \
+        } else if ((lane) == 2 && (width) == 3) { \
+            row(3, 2);                            \
+        } else if ((lane) == 1) {                 \
+            row(width, 1);                        \
+        } else {                                  \
+            row(width, lane);                     \
+        }                                         \
+    } while (0)
+
 /* Elements from a window's corner to the tap of that number. */
 static int64_t FD(pool_offset)(const FD(pool) *pool, int64_t tap) {
     const int64_t *size = pool->plan.size;
@@ -165,8 +207,15 @@ static int FD(pool_run)(fd_task task, const fd_pool *plan, T *to, const T *from,
     pool.step[0] = p->in[1] * pool.step[1];
     pool.lane = p->channels_last ? 1 : p->stride[2];
     pool.taps = p->size[0] * p->size[1] * p->size[2];
-    for (int64_t tap = 0; tap < pool.taps && pool.taps <= 256; tap++) pool.offset[tap] = FD(pool_offset)(&pool, tap);
+    for (int64_t tap = 0; index != NULL && tap < pool.taps && pool.taps <= 256; tap++)
+        pool.offset[tap] = FD(pool_offset)(&pool, tap);
     pool.along_window = !p->channels_last && p->size[2] >= VL && (p->stride[2] > 2 || p->out[2] < VL);
+    pool.whole = pool.planar = !p->channels_last;
+    for (int axis = 0; axis < 3; axis++) {
+        const int64_t past = (p->out[axis] - 1) * p->stride[axis] + p->size[axis];
+        pool.whole &= p->pad_before[axis] == 0 && past <= p->in[axis];
+        pool.planar &= pool.whole && p->size[axis] == p->in[axis];
+    }
     const int64_t room = p->in[2] + p->pad_before[2] - p->size[2];
     if (!pool.along_window && room >= 0) {
         pool.inner[0] = (p->pad_before[2] + p->stride[2] - 1) / p->stride[2];
@@ -189,261 +238,3 @@ static int FD(pool_run)(fd_task task, const fd_pool *plan, T *to, const T *from,
     const int64_t cells = p->batch * p->channels * p->in[0] * p->in[1] * p->in[2];
     return fd_parallel(task, &pool, tasks, pool.scratch, fd_threads_for((cells + outputs * pool.taps) / VL, threads));
 }
-
-/* ---- max ------------------------------------------------------------------------------------------------------ */
-
-typedef uint8_t FD(bytes) __attribute__((vector_size(VL)));
-typedef int32_t FD(words) __attribute__((vector_size(4 * VL)));
-
-FD_INLINE void FD(index_store)(const FD(pool) *pool, int64_t y, I tap, int64_t n) {
-    if (pool->index == NULL) return;
-    if (pool->taps <= 256) {
-        const FD(bytes) narrow = __builtin_convertvector(tap, FD(bytes));
-        uint8_t *index = (uint8_t *)pool->index + y;
-        if (n == VL)
-            memcpy(index, &narrow, sizeof narrow);
-        else
-            for (int64_t l = 0; l < n; l++) index[l] = narrow[l];
-    } else {
-        const FD(words) narrow = __builtin_convertvector(tap, FD(words));
-        memcpy((int32_t *)pool->index + y, &narrow, (size_t)n * sizeof(int32_t));
-    }
-}
-
-/* Lanes where v takes the place of the best of all later taps. Downwards, the first NaN and the first of the largest
- * are the last to win, and one comparison with `best` decides: it is all that an iteration waits for. */
-FD_INLINE I FD(max_wins)(V v, V best) { return (I)(v >= best) | (I)(v != v); }
-
-/* One window a lane. */
-FD_INLINE void FD(max_columns)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,
-                               int64_t lane) {
-    const int64_t *size = pool->plan.size, *step = pool->step, *begin = at->begin, *end = at->end;
-    V best = vset1(-(T)INFINITY);
-    I winner = {0};
-    for (int64_t d = end[0] - 1; d >= begin[0]; d--)
-        for (int64_t h = end[1] - 1; h >= begin[1]; h--) {
-            const int64_t row = x + d * step[0] + h * step[1], tap = (d * size[1] + h) * size[2];
-            for (int64_t w = end[2] - 1; w >= begin[2]; w--) {
-                const V v = vload_step(pool->from + (row + w * step[2]), lane, n);
-                const I wins = FD(max_wins)(v, best);
-                best = vselect(wins, v, best);
-                winner = (wins & (TI)(tap + w)) | (winner & ~wins);
-            }
-        }
-    vstore_upto(pool->to + y, best, n);
-    FD(index_store)(pool, y, winner, n);
-}
-
-/* One window, its taps spread over the lanes: lane by lane first, then over the lanes. */
-static void FD(max_window)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x) {
-    const int64_t *size = pool->plan.size, *step = pool->step, *begin = at->begin, *end = at->end;
-    const int64_t width = end[2] - begin[2];
-    I lanes;
-    for (int l = 0; l < VL; l++) lanes[l] = (TI)l;
-    V best = vset1(-(T)INFINITY);
-    I winner = (TI)pool->taps - (I){0}; /* behind every tap, for lanes that never meet one */
-    for (int64_t d = end[0] - 1; d >= begin[0]; d--)
-        for (int64_t h = end[1] - 1; h >= begin[1]; h--) {
-            const int64_t row = x + d * step[0] + h * step[1] + begin[2], tap = (d * size[1] + h) * size[2] + begin[2];
-            for (int64_t w = (width - 1) / VL * VL; w >= 0; w -= VL) {
-                const V v = vload_upto(pool->from + (row + w), width - w);
-                const I wins = FD(max_wins)(v, best) & (I)(lanes < (TI)FD(least)(width - w, VL));
-                best = vselect(wins, v, best);
-                winner = (wins & (lanes + (TI)(tap + w))) | (winner & ~wins);
-            }
-        }
-    for (int half = VL / 2; half > 0; half /= 2) {
-        const V a = vinterleave_low(best, best), b = vinterleave_high(best, best);
-        const I tap_a = (I)vinterleave_low((V)winner, (V)winner), tap_b = (I)vinterleave_high((V)winner, (V)winner);
-        const I nan_a = a != a, nan_b = b != b, same = (I)(a == b) | (nan_a & nan_b);
-        const I wins = (I)(b > a) | (nan_b & ~nan_a) | (same & (I)(tap_b < tap_a));
-        best = vselect(wins, b, a);
-        winner = (wins & tap_b) | (tap_a & ~wins);
-    }
-    vstore_tail(pool->to + y, best, 1);
-    FD(index_store)(pool, y, winner, 1);
-}
-
-FD_INLINE void FD(max_block)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n, int64_t lane) {
-    if (pool->along_window)
-        FD(max_window)(pool, at, y, x);
-    else
-        FD(max_columns)(pool, at, y, x, n, lane);
-}
-
-FD_INLINE void FD(max_row)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x) {
-    FD(pool_blocks)(pool, at, y, x, FD(max_block));
-}
-
-static void FD(maxpool_fwd_task)(void *arg, int64_t task, void *scratch) {
-    FD(pool_walk)(arg, task, scratch, 0, FD(max_row));
-}
-
-/* computes  y[n, c, o] = max over the real cells k of window o of x[n, c, o*stride + k - pad], and the k that won:
- *           the first NaN, or else the first of the largest
- * shapes    y, index (N, C, OD, OH, OW); x (N, C, D, H, W)
- * layout    NCHW or NHWC; index uint8_t when a window has at most 256 cells, else int32_t, or NULL
- * touches   all of y and index, all of x that a window covers
- * order     taps ascending; no sums
- * source    Ranzato et al., "Unsupervised Learning of Invariant Feature Hierarchies", 2007 */
-static int FD(fd_maxpool_fwd)(void *y, void *index, const void *x, const fd_pool *plan, int threads) {
-    return FD(pool_run)(FD(maxpool_fwd_task), plan, y, x, index, threads);
-}
-
-FD_INLINE void FD(max_scatter)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,
-                               int64_t lane) {
-    const int narrow = pool->taps <= 256;
-    for (int64_t l = 0; l < n; l++) {
-        const int64_t offset = narrow ? pool->offset[((const uint8_t *)pool->index)[y + l]]
-                                      : FD(pool_offset)(pool, ((const int32_t *)pool->index)[y + l]);
-        const int64_t cell = x + l * lane + offset;
-        const int own = cell >= at->own_begin && cell < at->own_end; /* at random: a branch would be guessed wrong */
-        pool->to[own ? cell : at->own_begin] += own ? pool->from[y + l] : 0;
-    }
-}
-
-FD_INLINE void FD(max_scatter_row)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x) {
-    FD(pool_blocks)(pool, at, y, x, FD(max_scatter));
-}
-
-static void FD(maxpool_bwd_task)(void *arg, int64_t task, void *scratch) {
-    FD(pool_walk)(arg, task, scratch, 1, FD(max_scatter_row));
-}
-
-/* computes  dx[n, c, o*stride + index[n, c, o] - pad] += dy[n, c, o], from zero
- * shapes    dx (N, C, D, H, W); dy, index (N, C, OD, OH, OW)
- * layout    NCHW or NHWC; index as maxpool_fwd wrote it
- * touches   all of dx, dy and index
- * order     outputs ascending
- * source    the adjoint of maxpool_fwd */
-static int FD(fd_maxpool_bwd)(void *dx, const void *dy, const void *index, const fd_pool *plan, int threads) {
-    return FD(pool_run)(FD(maxpool_bwd_task), plan, dx, dy, (void *)index, threads);
-}
-
-/* ---- average -------------------------------------------------------------------------------------------------- */
-
-FD_INLINE T FD(average_cells)(const FD(place) *at) { return (T)(at->counted[0] * at->counted[1] * at->counted[2]); }
-
-/* One window a lane. */
-FD_INLINE void FD(average_columns)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,
-                                   int64_t lane) {
-    const int64_t *step = pool->step, *begin = at->begin, *end = at->end;
-    V sum = {0};
-    for (int64_t d = begin[0]; d < end[0]; d++)
-        for (int64_t h = begin[1]; h < end[1]; h++) {
-            const int64_t row = x + d * step[0] + h * step[1];
-            for (int64_t w = begin[2]; w < end[2]; w++) sum += vload_step(pool->from + (row + w * step[2]), lane, n);
-        }
-    vstore_upto(pool->to + y, sum / FD(average_cells)(at), n);
-}
-
-/* One window, its taps spread over the lanes. */
-static void FD(average_window)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x) {
-    const int64_t *step = pool->step, *begin = at->begin, *end = at->end;
-    V sum = {0};
-    for (int64_t d = begin[0]; d < end[0]; d++)
-        for (int64_t h = begin[1]; h < end[1]; h++) {
-            const T *row = pool->from + (x + d * step[0] + h * step[1]);
-            for (int64_t w = begin[2]; w < end[2]; w += VL) sum += vload_upto(row + w, end[2] - w);
-        }
-    pool->to[y] = vsum(sum) / FD(average_cells)(at);
-}
-
-FD_INLINE void FD(average_block)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,
-                                 int64_t lane) {
-    if (pool->along_window)
-        FD(average_window)(pool, at, y, x);
-    else
-        FD(average_columns)(pool, at, y, x, n, lane);
-}
-
-FD_INLINE void FD(average_row)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x) {
-    FD(pool_blocks)(pool, at, y, x, FD(average_block));
-}
-
-static void FD(avgpool_fwd_task)(void *arg, int64_t task, void *scratch) {
-    FD(pool_walk)(arg, task, scratch, 0, FD(average_row));
-}
-
-/* computes  y[n, c, o] = sum over the real cells k of window o of x[n, c, o*stride + k - pad], divided by their number,
- *           or, with count_include_pad, by the number of cells inside the padded input
- * shapes    y (N, C, OD, OH, OW); x (N, C, D, H, W)
- * layout    NCHW or NHWC
- * touches   all of y, all of x that a window covers
- * order     taps ascending; of long windows in NCHW every VL-th tap ascending, then the tree of vsum
- * source    LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998 */
-static int FD(fd_avgpool_fwd)(void *y, const void *x, const fd_pool *plan, int threads) {
-    return FD(pool_run)(FD(avgpool_fwd_task), plan, y, x, NULL, threads);
-}
-
-/* Add each output's share to every cell of its window: channels are lanes, or one output is at hand. */
-FD_INLINE void FD(average_scatter)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,
-                                   int64_t lane) {
-    const int64_t *step = pool->step, *begin = at->begin, *end = at->end;
-    const V share = vload_upto(pool->from + y, n) / FD(average_cells)(at);
-    for (int64_t d = begin[0]; d < end[0]; d++)
-        for (int64_t h = begin[1]; h < end[1]; h++) {
-            T *row = pool->to + (x + d * step[0] + h * step[1]);
-            if (pool->plan.channels_last)
-                for (int64_t w = begin[2]; w < end[2]; w++) {
-                    T *cells = row + w * step[2];
-                    vstore_upto(cells, vload_upto(cells, n) + share, n);
-                }
-            else
-                for (int64_t l = 0; l < n; l++)
-                    for (int64_t w = begin[2]; w < end[2]; w++) row[l * lane + w] += share[l];
-        }
-}
-
-/* Put each output's share into the scratch row, at the corner of its window. */
-FD_INLINE void FD(average_space)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,
-                                 int64_t lane) {
-    (void)x;
-    const fd_pool *p = &pool->plan;
-    const V share = vload_upto(pool->from + y, n) / FD(average_cells)(at);
-    T *spaced = at->scratch + (p->size[2] - 1 + p->pad_before[2] + at->corner[2]);
-    if (lane == 1)
-        vstore_upto(spaced, share, n);
-    else
-        for (int64_t l = 0; l < n; l++) spaced[l * lane] = share[l];
-}
-
-/* Windows of neighbouring columns overlap, and an addition that reads half of what the last one wrote waits for it.
- * So shares are spaced out over a scratch row, whose other elements stay zero, and its cells gather them. */
-FD_INLINE void FD(average_scatter_row)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x) {
-    const fd_pool *p = &pool->plan;
-    if (!pool->spaced) {
-        FD(pool_blocks)(pool, at, y, x, FD(average_scatter));
-        return;
-    }
-    FD(pool_blocks)(pool, at, y, x, FD(average_space));
-    const T *spaced = at->scratch + p->pad_before[2];
-    for (int64_t i = 0; i < p->in[2]; i += VL) {
-        const int64_t n = FD(least)(p->in[2] - i, VL);
-        V sum = {0};
-        for (int64_t k = 0; k < p->size[2]; k++) sum += vload(spaced + i + k);
-        for (int64_t d = at->begin[0]; d < at->end[0]; d++)
-            for (int64_t h = at->begin[1]; h < at->end[1]; h++) {
-                T *cells = pool->to + (x + d * pool->step[0] + h * pool->step[1] + i);
-                vstore_upto(cells, vload_upto(cells, n) + sum, n);
-            }
-    }
-}
-
-static void FD(avgpool_bwd_task)(void *arg, int64_t task, void *scratch) {
-    const FD(pool) *pool = arg;
-    if (pool->spaced) memset(scratch, 0, pool->scratch);
-    FD(pool_walk)(pool, task, scratch, 1, FD(average_scatter_row));
-}
-
-/* computes  dx[n, c, o*stride + k - pad] += dy[n, c, o] / cells for the real cells k of window o, from zero
- * shapes    dx (N, C, D, H, W); dy (N, C, OD, OH, OW)
- * layout    NCHW or NHWC
- * touches   all of dx and dy
- * order     outputs ascending; in NCHW those of one row first, then the rows
- * source    the adjoint of avgpool_fwd */
-static int FD(fd_avgpool_bwd)(void *dx, const void *dy, const fd_pool *plan, int threads) {
-    return FD(pool_run)(FD(avgpool_bwd_task), plan, dx, dy, NULL, threads);
-}
-
-#undef STRIP_BYTES

@@ -6,7 +6,7 @@ A part of `shapes`, and of its design.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .checks import Shape, axis_index, check_bytes, integer, is_sequence, number, one_of
@@ -40,11 +40,12 @@ class NormPlan:
     eps: float
     affine_shape: Shape  # of gamma and beta
     fixed: bool = False  # mean and variance are given, and no functions of x
+    split: tuple[int, int, int, int, int] = field(init=False, repr=False, compare=False)
 
-    @property
-    def split(self) -> tuple[int, int, int, int, int]:
-        """The five sizes x is seen with."""
-        return self.blocks, self.outer, self.groups, self.channels, self.inner
+    def __post_init__(self) -> None:
+        """Keep the five sizes x is seen with, which each call of an engine asks for."""
+        sizes = (self.blocks, self.outer, self.groups, self.channels, self.inner)
+        object.__setattr__(self, "split", sizes)
 
 
 @_cached

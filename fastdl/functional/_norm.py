@@ -75,8 +75,10 @@ def normalised(
     moved: Shape = (),
     activation: str = "linear",
     alpha: float = 0.0,
-) -> tuple[Array, NormContext]:
-    """Return y and its ctx from x, gamma, beta and, where they are fixed, mean and var; else None."""
+    *,
+    keep: bool,
+) -> tuple[Array, Any]:
+    """Return y from x, gamma, beta and, where they are fixed, mean and var; and its ctx, None if not kept."""
     x, gamma, beta, mean, var = arrays
     given = (True, gamma is not None, beta is not None)
     if gamma is None:
@@ -88,8 +90,11 @@ def normalised(
         y = ops.norm_apply(x, mean, var, gamma, beta, plan, activation, alpha)
     else:
         y, mean, var = ops.norm_fwd(x, gamma, beta, plan, activation, alpha)
+    y = restored(_put_back(y, moved) if moved else y, dtype)
+    if not keep:
+        return y, None
     call = NormCall(op, ops, plan, dtype, x, gamma, beta, given, moved, activation, alpha)
-    return restored(_put_back(y, moved), dtype), NormContext(call, mean, var)
+    return y, NormContext(call, mean, var)
 
 
 def gradients_of_norm(op: str, dy: Any, ctx: NormContext, needs: Any) -> Gradients:

@@ -100,14 +100,13 @@ def softmax_cross_entropy_forward(
     reduction: str = "mean",
 ) -> tuple[Array, CrossEntropyContext]:
     """Return what `softmax_cross_entropy` returns, and the ctx of `softmax_cross_entropy_backward`."""
-    loss, ctx = _loss_and_ctx(x, target, ignore_index, label_smoothing, reduction, keep=True)
-    assert ctx is not None
-    return loss, ctx
+    return _loss_and_ctx(x, target, ignore_index, label_smoothing, reduction, keep=True)
 
 
 def _loss_and_ctx(
     x: Any, target: Any, ignore_index: int | None, label_smoothing: float, reduction: str, keep: bool
-) -> tuple[Array, CrossEntropyContext | None]:
+) -> tuple[Array, Any]:
+    """Return the loss, and its ctx, None if that is not kept."""
     op = "softmax_cross_entropy"
     one_of(op, "reduction", reduction, REDUCTIONS)
     smoothing = number(op, "label_smoothing", label_smoothing)

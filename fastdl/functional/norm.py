@@ -93,7 +93,7 @@ def batch_norm(
            [ 4., 31.]])
     """
     running = (running_mean, running_var)
-    return _batch_norm(x, gamma, beta, *running, training, eps, axis, activation)[0]
+    return _batch_norm(x, gamma, beta, *running, training, eps, axis, activation, keep=False)[0]
 
 
 def batch_norm_forward(
@@ -113,7 +113,7 @@ def batch_norm_forward(
     In training ``ctx.mean`` and ``ctx.var``, both (C,), are the statistics of the batch, var the biased one.
     """
     running = (running_mean, running_var)
-    return _batch_norm(x, gamma, beta, *running, training, eps, axis, activation)
+    return _batch_norm(x, gamma, beta, *running, training, eps, axis, activation, keep=True)
 
 
 def batch_norm_backward(dy: ArrayLike, ctx: NormContext, needs: tuple[str, ...] = ARGUMENTS) -> Gradients:
@@ -182,14 +182,14 @@ def layer_norm(
     array([[-1.,  2.],
            [-1.,  2.]])
     """
-    return _layer_norm(x, gamma, beta, axis, eps)[0]
+    return _layer_norm(x, gamma, beta, axis, eps, keep=False)[0]
 
 
 def layer_norm_forward(
     x: ArrayLike, gamma: ArrayLike | None, beta: ArrayLike | None, *, axis: Ints = -1, eps: float = 1e-5
 ) -> tuple[Array, NormContext]:
     """Return what `layer_norm` returns, and the ctx that `layer_norm_backward` takes."""
-    return _layer_norm(x, gamma, beta, axis, eps)
+    return _layer_norm(x, gamma, beta, axis, eps, keep=True)
 
 
 def layer_norm_backward(dy: ArrayLike, ctx: NormContext, needs: tuple[str, ...] = ARGUMENTS) -> Gradients:
@@ -237,14 +237,14 @@ def instance_norm(
     array([[[-1.,  1.],
             [-1.,  1.]]])
     """
-    return _group_norm("instance_norm", x, gamma, beta, None, eps, layout)[0]
+    return _group_norm("instance_norm", x, gamma, beta, None, eps, layout, keep=False)[0]
 
 
 def instance_norm_forward(
     x: ArrayLike, gamma: ArrayLike | None, beta: ArrayLike | None, *, eps: float = 1e-5, layout: str = "NCHW"
 ) -> tuple[Array, NormContext]:
     """Return what `instance_norm` returns, and the ctx that `instance_norm_backward` takes."""
-    return _group_norm("instance_norm", x, gamma, beta, None, eps, layout)
+    return _group_norm("instance_norm", x, gamma, beta, None, eps, layout, keep=True)
 
 
 def instance_norm_backward(dy: ArrayLike, ctx: NormContext, needs: tuple[str, ...] = ARGUMENTS) -> Gradients:
@@ -292,7 +292,7 @@ def group_norm(
     >>> F.group_norm(np.array([[1.0, 3.0, 10.0, 30.0]]), None, None, 2, eps=0.0)
     array([[-1.,  1., -1.,  1.]])
     """
-    return _group_norm("group_norm", x, gamma, beta, groups, eps, layout)[0]
+    return _group_norm("group_norm", x, gamma, beta, groups, eps, layout, keep=False)[0]
 
 
 def group_norm_forward(
@@ -305,7 +305,7 @@ def group_norm_forward(
     layout: str = "NCHW",
 ) -> tuple[Array, NormContext]:
     """Return what `group_norm` returns, and the ctx that `group_norm_backward` takes."""
-    return _group_norm("group_norm", x, gamma, beta, groups, eps, layout)
+    return _group_norm("group_norm", x, gamma, beta, groups, eps, layout, keep=True)
 
 
 def group_norm_backward(dy: ArrayLike, ctx: NormContext, needs: tuple[str, ...] = ARGUMENTS) -> Gradients:
@@ -323,7 +323,8 @@ def _batch_norm(
     eps: float,
     axis: int,
     activation: ActivationLike,
-) -> tuple[Array, NormContext]:
+    keep: bool,
+) -> tuple[Array, Any]:
     op = "batch_norm"
     kind, alpha = activation_of(op, activation)
     if training:
@@ -333,25 +334,27 @@ def _batch_norm(
         names = "x (gamma) (beta) (running_mean) (running_var)"
         arrays, dtype, ready = floats(op, names, x, gamma, beta, mean, var)
     plan = batch_norm_plan(op, *map(shape_of, arrays), bool(training), eps, axis)
-    return normalised(op, plan, dtype, arrays if ready else canonical(arrays, dtype), (), kind, alpha)
+    if not ready:
+        arrays = canonical(arrays, dtype)
+    return normalised(op, plan, dtype, arrays, (), kind, alpha, keep=keep)
 
 
-def _layer_norm(x: Any, gamma: Any, beta: Any, axis: Ints, eps: float) -> tuple[Array, NormContext]:
+def _layer_norm(x: Any, gamma: Any, beta: Any, axis: Ints, eps: float, keep: bool) -> tuple[Array, Any]:
     op = "layer_norm"
     (x, gamma, beta), dtype, ready = floats(op, "x (gamma) (beta)", x, gamma, beta)
     axes = normalised_axes(op, axis, x.shape)
-    moved = () if axes[0] == x.ndim - len(axes) else axes
+    moved: tuple[int, ...] = () if axes[0] == x.ndim - len(axes) else axes
     if moved:
         x, ready = np.moveaxis(x, moved, range(-len(axes), 0)), False
-    plan = layer_norm_plan(op, *map(shape_of, (x, gamma, beta)), len(axes), eps)
+    plan = layer_norm_plan(op, x.shape, shape_of(gamma), shape_of(beta), len(axes), eps)
     arrays = (x, gamma, beta, None, None)
-    return normalised(op, plan, dtype, arrays if ready else canonical(arrays, dtype), moved)
+    return normalised(op, plan, dtype, arrays if ready else canonical(arrays, dtype), moved, keep=keep)
 
 
 def _group_norm(
-    op: str, x: Any, gamma: Any, beta: Any, groups: int | None, eps: float, layout: str
-) -> tuple[Array, NormContext]:
+    op: str, x: Any, gamma: Any, beta: Any, groups: int | None, eps: float, layout: str, keep: bool
+) -> tuple[Array, Any]:
     (x, gamma, beta), dtype, ready = floats(op, "x (gamma) (beta)", x, gamma, beta)
     arrays = (x, gamma, beta, None, None)
-    plan = group_norm_plan(op, *map(shape_of, arrays[:3]), groups, eps, layout)
-    return normalised(op, plan, dtype, arrays if ready else canonical(arrays, dtype))
+    plan = group_norm_plan(op, x.shape, shape_of(gamma), shape_of(beta), groups, eps, layout)
+    return normalised(op, plan, dtype, arrays if ready else canonical(arrays, dtype), keep=keep)

@@ -1,0 +1,158 @@
+/* pool_max.h: the largest value of each window, and where it was. */
+
+typedef uint8_t FD(bytes) __attribute__((vector_size(VL)));
+typedef int32_t FD(words) __attribute__((vector_size(4 * VL)));
+
+FD_INLINE void FD(index_store)(const FD(pool) *pool, int64_t y, I tap, int64_t n) {
+    if (pool->index == NULL) return;
+    if (pool->taps <= 256) {
+        const FD(bytes) narrow = __builtin_convertvector(tap, FD(bytes));
+        uint8_t *index = (uint8_t *)pool->index + y;
+        if (n == VL)
+            memcpy(index, &narrow, sizeof narrow);
+        else
+            for (int64_t l = 0; l < n; l++) index[l] = narrow[l];
+    } else {
+        const FD(words) narrow = __builtin_convertvector(tap, FD(words));
+        memcpy((int32_t *)pool->index + y, &narrow, (size_t)n * sizeof(int32_t));
+    }
+}
+
+/* Lanes where v takes the place of the best of all later taps. Downwards, the first NaN and the first of the largest
+ * are the last to win, and one comparison with `best` decides: it is all that an iteration waits for. */
+FD_INLINE I FD(max_wins)(V v, V best) { return (I)(v >= best) | (I)(v != v); }
+
+/* One window a lane. */
+FD_INLINE void FD(max_columns)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,
+                               int64_t lane) {
+    const int64_t *size = pool->plan.size, *step = pool->step, *begin = at->begin, *end = at->end;
+    V best = vset1(-(T)INFINITY);
+    I winner = {0};
+    for (int64_t d = end[0] - 1; d >= begin[0]; d--)
+        for (int64_t h = end[1] - 1; h >= begin[1]; h--) {
+            const int64_t row = x + d * step[0] + h * step[1], tap = (d * size[1] + h) * size[2];
+            for (int64_t w = end[2] - 1; w >= begin[2]; w--) {
+                const V v = vload_step(pool->from + (row + w * step[2]), lane, n);
+                const I wins = FD(max_wins)(v, best);
+                best = vselect(wins, v, best);
+                winner = (wins & (TI)(tap + w)) | (winner & ~wins);
+            }
+        }
+    vstore_upto(pool->to + y, best, n);
+    FD(index_store)(pool, y, winner, n);
+}
+
+/* One window, its taps spread over the lanes: lane by lane first, then over the lanes. */
+static void FD(max_window)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x) {
+    const int64_t *size = pool->plan.size, *step = pool->step, *begin = at->begin, *end = at->end;
+    const int64_t width = end[2] - begin[2];
+    I lanes;
+    for (int l = 0; l < VL; l++) lanes[l] = (TI)l;
+    V best = vset1(-(T)INFINITY);
+    I winner = (TI)pool->taps - (I){0}; /* behind every tap, for lanes that never meet one */
+    for (int64_t d = end[0] - 1; d >= begin[0]; d--)
+        for (int64_t h = end[1] - 1; h >= begin[1]; h--) {
+            const int64_t row = x + d * step[0] + h * step[1] + begin[2], tap = (d * size[1] + h) * size[2] + begin[2];
+            for (int64_t w = (width - 1) / VL * VL; w >= 0; w -= VL) {
+                const V v = vload_upto(pool->from + (row + w), width - w);
+                const I wins = FD(max_wins)(v, best) & (I)(lanes < (TI)FD(least)(width - w, VL));
+                best = vselect(wins, v, best);
+                winner = (wins & (lanes + (TI)(tap + w))) | (winner & ~wins);
+            }
+        }
+    for (int half = VL / 2; half > 0; half /= 2) {
+        const V a = vinterleave_low(best, best), b = vinterleave_high(best, best);
+        const I tap_a = (I)vinterleave_low((V)winner, (V)winner), tap_b = (I)vinterleave_high((V)winner, (V)winner);
+        const I nan_a = a != a, nan_b = b != b, same = (I)(a == b) | (nan_a & nan_b);
+        const I wins = (I)(b > a) | (nan_b & ~nan_a) | (same & (I)(tap_b < tap_a));
+        best = vselect(wins, b, a);
+        winner = (wins & tap_b) | (tap_a & ~wins);
+    }
+    vstore_tail(pool->to + y, best, 1);
+    FD(index_store)(pool, y, winner, 1);
+}
+
+FD_INLINE void FD(max_block)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n, int64_t lane) {
+    if (pool->along_window)
+        FD(max_window)(pool, at, y, x);
+    else
+        FD(max_columns)(pool, at, y, x, n, lane);
+}
+
+FD_INLINE void FD(max_row)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x) {
+    FD(pool_blocks)(pool, at, y, x, FD(max_block));
+}
+
+/* The largest alone; taps in the order of max_columns, so that of equals the same one is taken. */
+FD_INLINE void FD(max_whole)(const FD(pool) *pool, T *y, const T *x, int64_t columns, int64_t width, int64_t lane) {
+    const int64_t *size = pool->plan.size, *step = pool->step;
+    for (int64_t c = 0; c < columns; c += VL) {
+        const int64_t n = FD(least)(columns - c, VL);
+        V best = vset1(-(T)INFINITY);
+        for (int64_t d = size[0] - 1; d >= 0; d--)
+            for (int64_t h = size[1] - 1; h >= 0; h--) {
+                const T *row = x + d * step[0] + h * step[1] + c * lane;
+#pragma GCC unroll 3
+                for (int64_t w = width - 1; w >= 0; w--) {
+                    const V v = vload_step(row + w, lane, n);
+                    best = vselect(FD(max_wins)(v, best), v, best);
+                }
+            }
+        vstore_upto(y + c, best, n);
+    }
+}
+
+static void FD(max_whole_row)(const FD(pool) *pool, T *y, const T *x, int64_t columns) {
+#define ROW(width, lane) FD(max_whole)(pool, y, x, columns, width, lane)
+    FD_WITH_POOLING(ROW, pool->plan.size[2], pool->lane);
+#undef ROW
+}
+
+static void FD(maxpool_fwd_task)(void *arg, int64_t task, void *scratch) {
+    const FD(pool) *pool = arg;
+    if (pool->whole && !pool->along_window && pool->index == NULL)
+        FD(pool_whole)(pool, task, FD(max_whole_row));
+    else
+        FD(pool_walk)(pool, task, scratch, 0, FD(max_row));
+}
+
+/* computes  y[n, c, o] = max over the real cells k of window o of x[n, c, o*stride + k - pad], and the k that won:
+ *           the first NaN, or else the first of the largest
+ * shapes    y, index (N, C, OD, OH, OW); x (N, C, D, H, W)
+ * layout    NCHW or NHWC; index uint8_t when a window has at most 256 cells, else int32_t, or NULL
+ * touches   all of y and index, all of x that a window covers
+ * order     taps ascending; no sums
+ * source    Ranzato et al., "Unsupervised Learning of Invariant Feature Hierarchies", 2007 */
+static int FD(fd_maxpool_fwd)(void *y, void *index, const void *x, const fd_pool *plan, int threads) {
+    return FD(pool_run)(FD(maxpool_fwd_task), plan, y, x, index, threads);
+}
+
+FD_INLINE void FD(max_scatter)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,
+                               int64_t lane) {
+    const int narrow = pool->taps <= 256;
+    for (int64_t l = 0; l < n; l++) {
+        const int64_t offset = narrow ? pool->offset[((const uint8_t *)pool->index)[y + l]]
+                                      : FD(pool_offset)(pool, ((const int32_t *)pool->index)[y + l]);
+        const int64_t cell = x + l * lane + offset;
+        const int own = cell >= at->own_begin && cell < at->own_end; /* at random: a branch would be guessed wrong */
+        pool->to[own ? cell : at->own_begin] += own ? pool->from[y + l] : 0;
+    }
+}
+
+FD_INLINE void FD(max_scatter_row)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x) {
+    FD(pool_blocks)(pool, at, y, x, FD(max_scatter));
+}
+
+static void FD(maxpool_bwd_task)(void *arg, int64_t task, void *scratch) {
+    FD(pool_walk)(arg, task, scratch, 1, FD(max_scatter_row));
+}
+
+/* computes  dx[n, c, o*stride + index[n, c, o] - pad] += dy[n, c, o], from zero
+ * shapes    dx (N, C, D, H, W); dy, index (N, C, OD, OH, OW)
+ * layout    NCHW or NHWC; index as maxpool_fwd wrote it
+ * touches   all of dx, dy and index
+ * order     outputs ascending
+ * source    the adjoint of maxpool_fwd */
+static int FD(fd_maxpool_bwd)(void *dx, const void *dy, const void *index, const fd_pool *plan, int threads) {
+    return FD(pool_run)(FD(maxpool_bwd_task), plan, dx, dy, (void *)index, threads);
+}
