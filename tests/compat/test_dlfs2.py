@@ -1,104 +1,28 @@
-"""The second book's family against textbook code of the same names, and against the book's own."""
+"""The second book's family against textbook code of the same names."""
 
 from __future__ import annotations
 
-import ast
 import copy
 import importlib
-import importlib.util
-import os
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from dlfs2_cases import (
+    BY_NAME,
+    CORPUS,
+    OPTIMIZERS,
+    RECURRENT,
+    TOLERANCE,
+    Pair,
+    near,
+    normal,
+    rng,
+    textbook,
+    weights,
+)
 
-from fastdl.compat.dlfs2.targets import TARGETS
-from fastdl.compat.fingerprint import fingerprint
 from fastdl.compat.tier import Unserved, settings
-
-BY_NAME = {target.name: target for target in TARGETS}
-TOLERANCE = {"f": 1e-4, "d": 1e-10}
-REPOSITORIES = os.environ.get("FASTDL_TEACHING_REPOS")
-RECURRENT = ("TimeRNN", "TimeGRU", "TimeLSTM")
-OPTIMIZERS = ("SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "Adam")
-
-
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"textbook_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-textbook = load(Path(__file__).parent / "textbook" / "dlfs2.py")
-
-
-def near(ours: Any, theirs: Any, exact: bool = False, bound: float | None = None) -> None:
-    """Hold structure, dtypes and values of one thing against another; the bound is that of the dtype."""
-    if isinstance(theirs, (list, tuple)):
-        assert len(ours) == len(theirs)
-        for one, two in zip(ours, theirs):
-            near(one, two, exact, bound)
-        return
-    if theirs is None or isinstance(theirs, str):
-        assert ours == theirs
-        return
-    ours, theirs = np.asarray(ours), np.asarray(theirs)
-    assert ours.dtype == theirs.dtype
-    assert ours.shape == theirs.shape
-    if exact or theirs.dtype.kind != "f":
-        np.testing.assert_array_equal(ours, theirs)
-    else:
-        largest = np.abs(theirs[np.isfinite(theirs)]).max(initial=1e-30)
-        atol = (bound or TOLERANCE[theirs.dtype.char]) * largest
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol)
-
-
-class Pair:
-    """An instance of a class, and one of a subclass with fastdl's methods, called with the same arguments."""
-
-    def __init__(self, name: str, *args: Any, tier: Any = "fast", original: Any = None) -> None:
-        self.target, self.exact = BY_NAME[name], tier == "exact"
-        self.bound: float | None = None
-        original = original or getattr(textbook, name)
-        ours = self.target.replacement(tier)
-        served = type(name, (original,), {method: getattr(ours, method) for method in self.target.methods})
-        self.theirs = original(*copy.deepcopy(args))
-        self.ours = served(*copy.deepcopy(args))
-
-    def __call__(self, method: str, *args: Any) -> Any:
-        mine, other = copy.deepcopy(args), copy.deepcopy(args)
-        random = np.random.get_state()  # noqa: NPY002
-        expected = getattr(self.theirs, method)(*other)
-        after = np.random.get_state()  # noqa: NPY002
-        np.random.set_state(random)  # noqa: NPY002
-        found = getattr(self.ours, method)(*mine)
-        near(np.random.get_state()[1:], after[1:], True)  # noqa: NPY002
-        near(found, expected, self.exact, self.bound)
-        near(mine, other, self.exact, self.bound)
-        hidden = self.target.private | {"tape", "xs", "saved", "dc"}
-        for key in vars(self.theirs).keys() - hidden:
-            near(getattr(self.ours, key), getattr(self.theirs, key), self.exact, self.bound)
-        return expected
-
-
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
-def normal(*shape: int, dtype: Any = "f", seed: int = 0) -> Any:
-    return rng(seed).standard_normal(shape).astype(dtype)
-
-
-def weights(kind: str, D: int, H: int, dtype: Any = "f") -> tuple[Any, Any, Any]:
-    gates = {"TimeRNN": 1, "TimeGRU": 3, "TimeLSTM": 4}[kind] * H
-    return normal(D, gates, dtype=dtype) / 2, normal(H, gates, dtype=dtype) / 2, normal(gates, dtype=dtype)
-
 
 # ---- recurrences
 
@@ -394,9 +318,6 @@ def test_clip_grads(max_norm: float) -> None:
     near(grads, other)
 
 
-CORPUS = rng().integers(0, 12, 200)
-
-
 @pytest.mark.parametrize(
     "name, args",
     [
@@ -452,106 +373,3 @@ def test_narrower_where_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "dtype", np.dtype("f"))
     assert layer.forward(normal(2, 3, 6, dtype="d")).dtype == np.float32
     assert layer.backward(normal(2, 3, 9, dtype="d")).dtype == np.float32
-
-
-# ---- the book's own
-
-needs_book = pytest.mark.skipif(REPOSITORIES is None, reason="FASTDL_TEACHING_REPOS is not set")
-
-
-@needs_book
-def test_the_book_has_every_target() -> None:
-    found: dict[str, set[str]] = {}
-    assert REPOSITORIES is not None
-    for folder in ("dlfs2", "tibamedl/word2vec"):
-        for path in (Path(REPOSITORIES) / folder).rglob("*.py"):
-            try:
-                tree = ast.parse(path.read_bytes())
-            except SyntaxError:  # one file of the copy is broken
-                continue
-            for node in tree.body:
-                if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-                    found.setdefault(node.name, set()).add(fingerprint(node))
-    for target in TARGETS:
-        assert target.fingerprints & found[target.name], target.name
-
-
-@pytest.fixture(scope="module")
-def book() -> Any:
-    if REPOSITORIES is None:
-        pytest.skip("FASTDL_TEACHING_REPOS is not set")
-    pytest.importorskip("matplotlib").use("Agg")
-    before, path = set(sys.modules), list(sys.path)
-    sys.path.insert(0, str(Path(REPOSITORIES) / "dlfs2"))
-    names = [
-        f"common.{name}" for name in ("layers", "time_layers", "functions", "optimizer", "trainer", "util")
-    ]
-    names += ["ch04.negative_sampling_layer", "ch08.attention_layer"]
-    modules = [importlib.import_module(name) for name in names]
-    yield {
-        target.name: next(vars(m)[target.name] for m in modules if target.name in vars(m))
-        for target in TARGETS
-    }
-    sys.path[:] = path
-    for name in set(sys.modules) - before:
-        if name.split(".")[0] in {"common", "ch04", "ch08"}:
-            del sys.modules[name]
-
-
-@pytest.mark.parametrize("kind", RECURRENT)
-def test_the_books_recurrences(book: Any, kind: str) -> None:
-    pair = Pair(kind, *weights(kind, 6, 10), True, original=book[kind])
-    for seed in range(2):
-        pair("forward", normal(4, 5, 6, seed=seed))
-        pair("backward", normal(4, 5, 10, seed=seed))
-    pair = Pair(kind, *weights(kind, 6, 10, "d"), original=book[kind])
-    pair("forward", normal(4, 5, 6, dtype="d")[:, ::-1])
-    pair("backward", normal(4, 5, 10))
-
-
-def test_the_books_layers(book: Any) -> None:
-    words = rng().integers(0, 100, (4, 5))
-    cases: tuple[tuple[str, tuple[Any, ...], tuple[Any, ...], Any], ...] = (
-        ("TimeEmbedding", (normal(100, 6),), (words,), normal(4, 5, 6)),
-        ("TimeAffine", (normal(6, 50), normal(50)), (normal(4, 5, 6),), normal(4, 5, 50)),
-        ("TimeSoftmaxWithLoss", (), (normal(4, 5, 50), words % 51 - 1), 1),
-        ("TimeAttention", (), (normal(4, 7, 6), normal(4, 5, 6, seed=1)), normal(4, 5, 6, seed=2)),
-        ("SigmoidWithLoss", (), (normal(40), rng().integers(0, 2, 40)), 1),
-        ("SoftmaxWithLoss", (), (normal(40, 9), rng().integers(0, 9, 40)), 1),
-        ("Affine", (normal(6, 50), normal(50)), (normal(4, 6),), normal(4, 50)),
-        ("Embedding", (normal(100, 6),), (words[0],), normal(5, 6)),
-    )
-    for name, made_of, inputs, gradient in cases:
-        for tier in ("fast", "exact"):
-            if BY_NAME[name].replacement(tier) is not None:
-                pair = Pair(name, *made_of, original=book[name], tier=tier)
-                for _ in range(2):
-                    pair("forward", *inputs)
-                    pair("backward", gradient)
-
-
-def test_the_books_sampler(book: Any) -> None:
-    np.random.seed(1)  # noqa: NPY002
-    corpus = np.arange(3000) % 700
-    pair = Pair("UnigramSampler", corpus, 0.75, 5, tier="exact", original=book["UnigramSampler"])
-    pair("get_negative_sample", rng().integers(0, 700, 100))
-
-
-@pytest.mark.parametrize("tier", ["fast", "exact"])
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_the_books_optimizers(book: Any, name: str, tier: str) -> None:
-    pair = Pair(name, tier=tier, original=book[name])
-    for seed in range(3):
-        pair("update", [normal(120, 80), normal(9)], [normal(120, 80, seed=seed), normal(9, seed=seed)])
-
-
-def test_the_books_helpers(book: Any) -> None:
-    cases: tuple[tuple[str, tuple[Any, ...]], ...] = (
-        ("create_co_matrix", (CORPUS, 13, 2)),
-        ("create_contexts_target", (CORPUS, 3)),
-        ("convert_one_hot", (CORPUS, 12)),
-        ("ppmi", (textbook.create_co_matrix(CORPUS, 13),)),
-    )
-    with np.errstate(all="ignore"):
-        for name, args in cases:
-            near(BY_NAME[name].replacement("fast")(*args), book[name](*args), name != "ppmi")

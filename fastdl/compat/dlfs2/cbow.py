@@ -1,8 +1,8 @@
 """CBOW with negative sampling, the whole step at once: its tables are large, and a step touches few rows.
 
-Each of the model's embeddings has a gradient of its own, as large as its table, and a step has to leave all of
-them zero but for some rows. Filling them anew costs more than all the arithmetic. Inside a `Window`, where all
-that runs between two steps is known not to write to them, only the rows of the step before are cleared.
+Each of the model's embeddings has a gradient of its own, as large as its table, and a step has to leave all
+of them zero but for some rows. Filling them anew costs more than all the arithmetic. Inside a `Window`, where
+all that runs between two steps is known not to write to them, only the rows of the step before are cleared.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class CBOW:
         W_out = 0.01 * np.random.standard_normal(shape).astype("f")  # noqa: NPY002
         self.in_layers = [Embedding(W_in) for _ in range(2 * window_size)]
         self.ns_loss = NegativeSamplingLoss(W_out, corpus, power=0.75, sample_size=5)
-        layers = [*self.in_layers, self.ns_loss]
+        layers: list[Any] = [*self.in_layers, self.ns_loss]
         self.params = [param for layer in layers for param in layer.params]
         self.grads = [grad for layer in layers for grad in layer.grads]
         self.word_vecs = W_in
@@ -207,12 +207,12 @@ def _write(model: Any, grads: list[Array], ids: Array, terms: Array) -> None:
 
 def add_rows(inside: Window, total: Array, terms: list[Array]) -> bool:
     """Add gradients to the first by their rows; whether a window knows them."""
-    rows = [inside.rows.get(id(array)) for array in (total, *terms)]
-    if any(known is None for known in rows):
+    if any(id(array) not in inside.rows for array in (total, *terms)):
         return False
-    ids = np.concatenate(rows[1:])  # type: ignore[arg-type]
+    rows = [inside.rows[id(array)] for array in (total, *terms)]
+    ids: Array = np.concatenate(rows[1:])
     found, place = np.unique(ids, return_inverse=True)
     values = np.concatenate([term[known] for term, known in zip(terms, rows[1:])])
     total[found] += engine().scatter_add(values, place, len(found))
-    inside.rows[id(total)] = np.union1d(found, rows[0])  # type: ignore[arg-type]
+    inside.rows[id(total)] = np.union1d(found, rows[0])
     return True

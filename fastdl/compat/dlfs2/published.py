@@ -31,7 +31,7 @@ FINGERPRINTS = {
 
 
 def published(definition: Any, name: str) -> bool:
-    """Return whether a class or function is the book's of that name, nothing set on it since but by fastdl."""
+    """Return whether a class or function is the book's of that name, changed by nobody but fastdl."""
     methods = vars(definition) if isinstance(definition, type) else {}
     changed = any(
         inspect.isfunction(method)
