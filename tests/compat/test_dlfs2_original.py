@@ -87,7 +87,7 @@ def test_the_books_layers(book: Any) -> None:
     cases: tuple[tuple[str, tuple[Any, ...], tuple[Any, ...], Any], ...] = (
         ("TimeEmbedding", (normal(100, 6),), (words,), normal(4, 5, 6)),
         ("TimeAffine", (normal(6, 50), normal(50)), (normal(4, 5, 6),), normal(4, 5, 50)),
-        ("TimeSoftmaxWithLoss", (), (normal(4, 5, 50), words % 51 - 1), 1),
+        ("TimeSoftmaxWithLoss", (), (normal(4, 5, 1500), words - 1), 1),
         ("TimeAttention", (), (normal(4, 7, 6), normal(4, 5, 6, seed=1)), normal(4, 5, 6, seed=2)),
         ("SigmoidWithLoss", (), (normal(40), rng().integers(0, 2, 40)), 1),
         ("SoftmaxWithLoss", (), (normal(40, 9), rng().integers(0, 9, 40)), 1),
@@ -175,4 +175,4 @@ def test_training_leaves_what_the_books_leaves(tier: str, tmp_path: Path) -> Non
     with np.load(files[0]) as theirs, np.load(files[1]) as ours:
         assert theirs.files == ours.files
         for name in theirs.files:
-            near(ours[name], theirs[name], exact=tier == "exact")
+            near(ours[name], theirs[name], exact=tier == "exact", bound=1e-4)

@@ -10,11 +10,12 @@ _FAMILY = "dlfs2"
 _GRADIENTS = ("forward", "backward")
 
 
-def _layer(name: str, module: str, *fingerprints: str, **options: Any) -> Target:
+def _layer(name: str, module: str, *fingerprints: str, exact: str | None = None, **options: Any) -> Target:
     return Target(
         name,
         _FAMILY,
         fast=f"{module}:{name}",
+        exact=None if exact is None else f"{exact}:{name}",
         fingerprints=frozenset(fingerprints),
         methods=_GRADIENTS,
         **options,
@@ -47,17 +48,30 @@ TARGETS: tuple[Target, ...] = (
     # common.layers
     _layer("Affine", "layers", "7931864495ba206a", batch=("x",)),
     _layer("SoftmaxWithLoss", "layers", "ca8b9ac9602e3727", batch=("x", "t")),
-    _layer("SigmoidWithLoss", "layers", "186facbc3ed91f36", batch=("x", "t")),
-    _layer("Embedding", "layers", "be0d067dea6efd51", "dcbf15cf7cedbfb6"),
+    _layer("SigmoidWithLoss", "layers", "186facbc3ed91f36", exact="layers", batch=("x", "t")),
+    _layer("Embedding", "layers", "be0d067dea6efd51", "dcbf15cf7cedbfb6", exact="layers"),
     # common.time_layers
     _layer("TimeRNN", "time_layers", "45a1aa3d397095ad", **_STEPS),
     _layer("TimeGRU", "time_layers", "d4ee9a0510327681", "c81be46ef171f0d2", **_STEPS),
     _layer("TimeLSTM", "time_layers", "8f0c72b852bcf510", **_STEPS),
-    _layer("TimeEmbedding", "time_layers", "c344453039af7eda", **_STEPS),
-    _layer("TimeAffine", "time_layers", "ac2ef86934942934", by_name=True, batch=("x",)),
-    _layer("TimeSoftmaxWithLoss", "time_layers", "818e6a1e39c3bc37", by_name=True, batch=("xs", "ts")),
+    _layer("TimeEmbedding", "time_layers", "c344453039af7eda", exact="exact", **_STEPS),
+    _layer("TimeAffine", "time_layers", "ac2ef86934942934", exact="exact", by_name=True, batch=("x",)),
+    _layer(
+        "TimeSoftmaxWithLoss",
+        "time_layers",
+        "818e6a1e39c3bc37",
+        exact="exact",
+        by_name=True,
+        batch=("xs", "ts"),
+    ),
     # common.functions, common.optimizer
-    Target("softmax", _FAMILY, fast="functions:softmax", fingerprints=frozenset({"18015ff527739f2e"})),
+    Target(
+        "softmax",
+        _FAMILY,
+        fast="functions:softmax",
+        exact="exact:softmax",
+        fingerprints=frozenset({"18015ff527739f2e"}),
+    ),
     _optimizer("SGD", "2480b4dcadc12f96"),
     _optimizer("Momentum", "1428b93d07abb5c7"),
     _optimizer("Nesterov", "97eb4379fe8af366"),

@@ -6,6 +6,7 @@ the book's are. `layers`, the book's list of one layer a step, stays empty.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -222,6 +223,28 @@ class TimeAffine:
         return dx.reshape(x.shape)
 
 
+def sequence_loss(layer: Any, xs: Array, ts: Array, softmax: Callable[[Array], Array]) -> Any:
+    """Do the forward pass of a `TimeSoftmaxWithLoss` with one softmax or another."""
+    plain(xs, ts)
+    if xs.ndim != 3 or not xs.size:
+        raise Unserved("not (N, T, V)")
+    N, T, V = xs.shape
+    if ts.ndim == 3:
+        ts = ts.argmax(axis=2)
+    if ts.size != N * T:
+        raise Unserved("not one label a step")
+    ts = ts.reshape(N * T)
+    mask = ts != layer.ignore_label
+    layer.cache = None  # the memory of the softmax before this one may be this one's
+    ys = softmax(xs.reshape(N * T, V))
+    ls = np.log(ys[np.arange(N * T), ts])
+    ls *= mask
+    loss = -np.sum(ls)
+    loss /= mask.sum()
+    layer.cache = (ts, ys, mask, (N, T, V))
+    return loss
+
+
 class TimeSoftmaxWithLoss:
     """Softmax and cross-entropy, the mean over all steps whose label is not `ignore_label`."""
 
@@ -236,24 +259,7 @@ class TimeSoftmaxWithLoss:
 
         `cache` holds (labels, softmax, which count, shape) as the book's does.
         """
-        plain(xs, ts)
-        if xs.ndim != 3 or not xs.size:
-            raise Unserved("not (N, T, V)")
-        N, T, V = xs.shape
-        if ts.ndim == 3:
-            ts = ts.argmax(axis=2)
-        if ts.size != N * T:
-            raise Unserved("not one label a step")
-        ts = ts.reshape(N * T)
-        mask = ts != self.ignore_label
-        self.cache = None  # the memory of the softmax before this one may be this one's
-        ys = softmax(xs.reshape(N * T, V))
-        ls = np.log(ys[np.arange(N * T), ts])
-        ls *= mask
-        loss = -np.sum(ls)
-        loss /= mask.sum()
-        self.cache = (ts, ys, mask, (N, T, V))
-        return loss
+        return sequence_loss(self, xs, ts, softmax)
 
     def backward(self, dout: Any = 1) -> Array:
         """Return the gradient of the scores: as in the book's, it takes the softmax's place in `cache`."""
