@@ -65,7 +65,9 @@ def test_columns(kernel, stride, pad, gap, dtype):
     bits(utils.pad2D(X, pad, kernel, stride, gap)[0], book.padded(X, pads))
 
 
-@pytest.mark.parametrize("pad, expected", [(1, (1, 1)), ((0, 2), (0, 2)), ("same", (2, 2)), ("causal", (4, 0))])
+@pytest.mark.parametrize(
+    "pad, expected", [(1, (1, 1)), ((0, 2), (0, 2)), ("same", (2, 2)), ("causal", (4, 0))]
+)
 def test_sequences_are_padded(pad, expected):
     X = draw((2, 6, 3))
     padded, pads = utils.pad1D(X, pad, 3, 1, 1)
@@ -99,7 +101,9 @@ def test_convolution(kernel, stride, pad, gap):
     assert layers.Conv2D._bwd(layer, dy, X, Z)[1] is not layers.Conv2D._bwd(layer, dy, X, Z)[1]
 
 
-@pytest.mark.parametrize("width, stride, pad, gap", [(3, 1, "same", 0), (2, 1, "causal", 1), (3, 2, (1, 0), 0)])
+@pytest.mark.parametrize(
+    "width, stride, pad, gap", [(3, 1, "same", 0), (2, 1, "causal", 1), (3, 2, (1, 0), 0)]
+)
 def test_sequence_convolution(width, stride, pad, gap):
     X, W = draw((2, 9, 3)), draw((width, 3, 4), 1)
     pads = utils.pad1D(X, pad, width, stride, gap)[1]
@@ -139,7 +143,14 @@ def with_ours(layer, ours):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
 @pytest.mark.parametrize(
     "kernel, stride, pad",
-    [((2, 2), 2, 0), ((3, 2), 1, 0), ((3, 3), 2, 1), ((2, 2), 1, "same"), ((7, 6), 1, 0), ((1, 1), 3, (1, 0))],
+    [
+        ((2, 2), 2, 0),
+        ((3, 2), 1, 0),
+        ((3, 3), 2, 1),
+        ((2, 2), 1, "same"),
+        ((7, 6), 1, 0),
+        ((1, 1), 3, (1, 0)),
+    ],
 )
 def test_pooling(ours, mode, dtype, kernel, stride, pad):
     layer = book.Pool2D(kernel, stride, pad, mode)
