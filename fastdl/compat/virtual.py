@@ -6,13 +6,13 @@ import builtins
 import functools
 import itertools
 import os
-import pickle
 import urllib
 import urllib.error
 import urllib.parse
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def _six_moves() -> Names:
         "xrange": range,
         "reduce": functools.reduce,
         "zip_longest": itertools.zip_longest,
-        "cPickle": pickle,
+        "cPickle": import_module("pickle"),
         "urllib": urllib,
     }
 
@@ -264,7 +264,7 @@ def fetch_mldata(
 def _mnist() -> dict[str, Array]:
     file = Path("~/.keras/datasets/mnist.npz").expanduser()
     if file.exists():
-        with np.load(file) as kept:
+        with np.load(file, allow_pickle=False) as kept:
             images = np.concatenate([kept["x_train"], kept["x_test"]])
             labels = np.concatenate([kept["y_train"], kept["y_test"]])
     else:
