@@ -11,7 +11,7 @@ __all__ = ["add_commands", "execute"]
 
 _RUN = """\
 Run a script, or with -m a module, as python does, with fastdl behind the definitions that it knows. All that
-follows the script's name is for the script. What was replaced is told on the standard error stream at the end.
+follows the script's name is for the script. At the end, the standard error stream tells what was replaced.
 """
 
 
@@ -52,7 +52,7 @@ def add_commands(commands: Any) -> None:
     scan = commands.add_parser(
         "scan",
         help="list what would be replaced in a file or folder, without running it",
-        description="List the definitions that fastdl recognises in Python files and notebooks. Nothing is run.",
+        description="List the definitions that fastdl recognises in Python files and notebooks.",
     )
     scan.add_argument("path", help="a file or a folder")
     scan.add_argument("--exact", dest="tier", action="store_const", const="exact", default="fast")
@@ -60,8 +60,8 @@ def add_commands(commands: Any) -> None:
     check = commands.add_parser(
         "check",
         help="hold a learner's own layers against fastdl",
-        description="Say of each function and class that a learner has written whether it is right, where the first "
-        "wrong number is, whether its gradient is that of its forward pass, and how fast it is.",
+        description="Say of each function and class that a learner has written whether it is right, where the "
+        "first wrong number is, whether its gradient is that of its forward pass, how fast it is.",
     )
     check.add_argument("path", metavar="my_layers.py", help="the learner's file")
     check.add_argument("names", nargs="*", metavar="name", help="only these definitions")

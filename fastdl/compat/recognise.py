@@ -71,7 +71,7 @@ def recognise(tree: ast.Module, tier: Tier = "fast") -> list[Found]:
 
     Examples
     --------
-    >>> found, = recognise(ast.parse("class Relu:\\n    def forward(self, x, y): return x"))
+    >>> found, = recognise(ast.parse("class Relu:\\n    def forward(self, x): return x"))
     >>> found.targets, found.reason
     ((), 'it has no backward')
     """

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 # A student's own loops; the sizes make them slow enough to be worth replacing.
-CONVOLUTION = '''\
+CONVOLUTION = """\
 import numpy as np
 
 
@@ -24,7 +24,8 @@ def conv_forward_naive(x, w, b, conv_param):
     count, _, height, width = x.shape
     filters, _, rows, columns = w.shape
     padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
-    out = np.zeros((count, filters, 1 + (height + 2 * pad - rows) // stride, 1 + (width + 2 * pad - columns) // stride))
+    high, wide = 1 + (height + 2 * pad - rows) // stride, 1 + (width + 2 * pad - columns) // stride
+    out = np.zeros((count, filters, high, wide))
     for n in range(count):
         for f in range(filters):
             for i in range(out.shape[2]):
@@ -32,8 +33,8 @@ def conv_forward_naive(x, w, b, conv_param):
                     window = padded[n, :, i * stride : i * stride + rows, j * stride : j * stride + columns]
                     out[n, f, i, j] = np.sum(window * w[f]) + b[f]
     return out, (x, w, b, conv_param)
-'''
-MAIN = f'''\
+"""
+MAIN = f"""\
 {CONVOLUTION}
 
 if __name__ == "__main__":
@@ -41,7 +42,7 @@ if __name__ == "__main__":
     for _ in range(3):
         out, _ = conv_forward_naive(x, w, b, {{"stride": 1, "pad": 1}})
     print(f"{{out.sum():.6f}}", out.dtype)
-'''
+"""
 
 
 def python(*arguments: str, cwd: Path, **options) -> subprocess.CompletedProcess[str]:
@@ -49,7 +50,13 @@ def python(*arguments: str, cwd: Path, **options) -> subprocess.CompletedProcess
     here = str(Path(__file__).parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [here, environment.get("PYTHONPATH")]))
     return subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, env=environment, timeout=120, **options
+        [sys.executable, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+        **options,
     )
 
 
@@ -94,7 +101,7 @@ def test_a_seed_is_that_of_both_generators(tmp_path):
     assert served.stderr == ""
 
 
-INSPECTING = '''\
+INSPECTING = """\
 import os, pickle, sys
 import helper
 
@@ -104,7 +111,7 @@ class Thing:
 print(sys.argv, __name__, __file__, __package__, __spec__, sys.path[0], os.getcwd(), helper.WHO)
 print(type(pickle.loads(pickle.dumps(Thing()))) is Thing, sys.modules["__main__"].Thing is Thing)
 print(sorted(name for name in globals() if not name.startswith("__")))
-'''
+"""
 
 
 @pytest.mark.parametrize("folder", [".", "below"])
@@ -116,7 +123,7 @@ def test_a_script_sees_what_it_sees_under_python(tmp_path, folder):
     assert run("--quiet", *arguments, cwd=tmp_path).stdout == python(*arguments, cwd=tmp_path).stdout
 
 
-FAILING = f'''\
+FAILING = f"""\
 {CONVOLUTION}
 
 def work(x):
@@ -131,7 +138,7 @@ def main():
 
 
 main()
-'''
+"""
 
 
 @pytest.mark.parametrize(
@@ -167,20 +174,23 @@ def test_the_report_is_written_after_a_failure(tmp_path):
     write(tmp_path, MAIN + "    1 / 0\n")
     served = run("--report", "report.json", "script.py", cwd=tmp_path)
     assert served.returncode == 1
-    assert json.loads(tmp_path.joinpath("report.json").read_text(encoding="utf-8"))["definitions"][0]["served"]
+    assert json.loads(tmp_path.joinpath("report.json").read_text(encoding="utf-8"))["definitions"][0][
+        "served"
+    ]
 
 
 def test_a_module_is_run_by_its_name(tmp_path):
     (tmp_path / "package").mkdir()
     write(tmp_path / "package", "", "__init__.py")
-    write(tmp_path / "package", MAIN.replace("x, w, b =", "import sys; x, w, b =", 1) + "    print(sys.argv[1:])\n")
+    text = MAIN.replace("x, w, b =", "import sys; x, w, b =", 1) + "    print(sys.argv[1:])\n"
+    write(tmp_path / "package", text)
     served = run("--seed", "0", "-m", "package.script", "one", "-m", cwd=tmp_path)
     assert served.returncode == 0, served.stderr
     assert served.stdout.endswith("['one', '-m']\n")
     assert "conv_forward_naive" in served.stderr
 
 
-POOL = f'''\
+POOL = f"""\
 import multiprocessing, sys
 {CONVOLUTION}
 
@@ -192,7 +202,7 @@ def total(seed):
 if __name__ == "__main__":
     with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
         print(pool.map(total, range(4)))
-'''
+"""
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
