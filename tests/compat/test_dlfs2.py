@@ -22,6 +22,7 @@ from dlfs2_cases import (
     weights,
 )
 
+import fastdl
 from fastdl.compat.tier import Unserved, settings
 
 # ---- recurrences
@@ -103,12 +104,16 @@ def test_hs_are_not_a_buffer() -> None:
 # ---- tables of words, products, losses
 
 
+def in_order(tier: str) -> None:
+    if tier == "exact" and not fastdl.info()["engines"]["scatter_add"].startswith("native"):
+        pytest.skip("the engine has an order of its own")
+
+
 @pytest.mark.parametrize("tier", ["fast", "exact"])
 @pytest.mark.parametrize("dtype", ["f", "d"])
 @pytest.mark.parametrize("V", [3, 1000])
 def test_time_embedding(V: int, dtype: str, tier: str) -> None:
-    if BY_NAME["TimeEmbedding"].replacement(tier) is None:
-        pytest.skip("not in this tier")
+    in_order(tier)
     pair = Pair("TimeEmbedding", normal(V, 6, dtype=dtype), tier=tier)
     for seed in range(2):
         pair("forward", rng(seed).integers(-1, V, (5, 4)))
@@ -118,8 +123,7 @@ def test_time_embedding(V: int, dtype: str, tier: str) -> None:
 @pytest.mark.parametrize("tier", ["fast", "exact"])
 @pytest.mark.parametrize("V", [3, 1000])
 def test_embedding(V: int, tier: str) -> None:
-    if BY_NAME["Embedding"].replacement(tier) is None:
-        pytest.skip("not in this tier")
+    in_order(tier)
     pair = Pair("Embedding", normal(V, 6), tier=tier)
     for seed in range(2):
         pair("forward", rng(seed).integers(-2, V, 50).astype("i"))
@@ -158,6 +162,7 @@ def test_affine() -> None:
 @pytest.mark.parametrize("ignored", [False, True])
 def test_time_softmax_with_loss(V: int, dtype: str, ignored: bool) -> None:
     pair = Pair("TimeSoftmaxWithLoss")
+    pair.bound = TOLERANCE[dtype]  # the loss is of float64 whatever it was summed in
     ts = rng().integers(0, V, (3, 4))
     if ignored:
         ts[1, 2:] = -1

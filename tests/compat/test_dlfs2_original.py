@@ -26,6 +26,7 @@ from dlfs2_cases import (
     weights,
 )
 
+import fastdl
 from fastdl.compat.dlfs2.targets import TARGETS
 from fastdl.compat.fingerprint import fingerprint
 
@@ -96,7 +97,8 @@ def test_the_books_layers(book: Any) -> None:
     )
     for name, made_of, inputs, gradient in cases:
         for tier in ("fast", "exact"):
-            if BY_NAME[name].replacement(tier) is not None:
+            exact = "Embedding" not in name or fastdl.info()["engines"]["scatter_add"].startswith("native")
+            if BY_NAME[name].replacement(tier) is not None and (tier == "fast" or exact):
                 pair = Pair(name, *made_of, original=book[name], tier=tier)
                 for _ in range(2):
                     pair("forward", *inputs)

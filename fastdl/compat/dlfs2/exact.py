@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ..tier import Unserved, recall, remember
-from . import time_layers
+from . import layers, time_layers
 from .arrays import FLOAT32, FLOAT64, Array, engine, plain, ready
 
-__all__ = ["TimeAffine", "TimeEmbedding", "TimeSoftmaxWithLoss", "softmax"]
+__all__ = ["Embedding", "TimeAffine", "TimeEmbedding", "TimeSoftmaxWithLoss", "softmax"]
 
 _ELEMENTS = 1 << 16  # of the rows that are worked on at a time
 _WIDE = 1 << 10  # columns, from which rows are worth taking apart
@@ -37,6 +37,26 @@ def softmax(x: Array) -> Array:
     return y
 
 
+def _in_order() -> None:
+    """Refuse an engine that does not add rows in the order in which they are taken."""
+    if not engine().engines["scatter_add"].startswith("native"):
+        raise Unserved("the engine has an order of its own")
+
+
+class Embedding(layers.Embedding):
+    """Rows of W by their numbers.
+
+    Parameters
+    ----------
+    W : (V, D) array
+    """
+
+    def forward(self, idx: Array) -> Array:
+        """Return (N, D) of numbers of rows (N,)."""
+        _in_order()
+        return layers.Embedding.forward(self, idx)
+
+
 class TimeEmbedding(time_layers.TimeEmbedding):
     """Rows of W by their numbers.
 
@@ -47,6 +67,7 @@ class TimeEmbedding(time_layers.TimeEmbedding):
 
     def forward(self, xs: Array) -> Array:
         """Return (N, T, D) of numbers of words (N, T)."""
+        _in_order()
         out = time_layers.TimeEmbedding.forward(self, xs)
         remember(self, recall(self).reshape(xs.shape))
         return out

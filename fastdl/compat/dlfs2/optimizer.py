@@ -26,7 +26,8 @@ def _kernel(kind: str, hyper: tuple[float, ...], param: Any, grad: Any, *slots: 
     if flat is None or flat[0].size <= _SMALL:
         return False
     param, grad, *kept = flat
-    engine().update(kind, param, grad, [*kept, np.empty(0, param.dtype)], hyper)
+    unused = [np.empty(0, param.dtype)] if kind == "adam" else []  # the slot of its variant amsgrad
+    engine().update(kind, param, grad, [*kept, *unused], hyper)
     return True
 
 
