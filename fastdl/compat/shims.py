@@ -141,19 +141,25 @@ class _Adder(MetaPathFinder):
     def __init__(self, wanted: Sequence[str], supplied: list[str]) -> None:
         self.wanted = wanted
         self.supplied = supplied
+        self.asking = False  # another finder, which may ask all of them in turn
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Return the spec of another finder, whose loader adds names."""
-        if fullname not in ADDITIONS or fullname not in self.wanted:
+        if fullname not in ADDITIONS or fullname not in self.wanted or self.asking:
             return None
-        for finder in sys.meta_path:
-            if not isinstance(finder, (_Adder, _Supplier)):
-                spec = finder.find_spec(fullname, path, target)
-                if spec is not None:
-                    if spec.loader is not None:
-                        spec.loader = _Adding(spec.loader, self.supplied)
-                    return spec
-        return None
+        self.asking = True
+        try:
+            found = (
+                finder.find_spec(fullname, path, target)
+                for finder in sys.meta_path
+                if not isinstance(finder, (_Adder, _Supplier))
+            )
+            spec = next((spec for spec in found if spec is not None), None)
+        finally:
+            self.asking = False
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Adding(spec.loader, self.supplied)
+        return spec
 
 
 class _Adding(Loader):

@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 
-from fastdl.compat.numpy_ml import layers, pooling, utils
+from fastdl.compat.numpy_ml import layers, optimizers, pooling, utils
 from fastdl.compat.numpy_ml.targets import TARGETS
 from fastdl.compat.tier import Unserved, settings
 from textbook import numpy_ml as book
@@ -221,6 +221,34 @@ def test_embedding_gradient_has_the_same_bits(pool, dtype):
     X = np.random.default_rng(1).integers(-9, 9, size=(6, 7))
     dy = draw((6, 7, 5) if pool is None else (6, 1, 5), 2, dtype)
     bits(layers.Embedding._bwd(layer, dy, X), layer._bwd(dy, X))
+
+
+# ---- optimizers
+
+
+@pytest.mark.parametrize("name", ["Adam", "RMSProp"])
+def test_optimizers(name):
+    theirs = getattr(book, name)()
+    ours = copy.deepcopy(theirs)
+    update = getattr(optimizers, name).update
+    w = expected = draw((5, 7))
+    for seed in range(1, 6):
+        for parameter in "Wb":
+            g, kept = draw((5, 7), seed), copy.deepcopy(ours.cache)
+            before = ours.cache.get(parameter)
+            w, expected = update(ours, w, g, parameter), theirs.update(expected, g, parameter)
+            close(w, expected, 1e-11)
+            if name == "RMSProp":
+                assert ours.cache[parameter] is not before
+                close(ours.cache[parameter], theirs.cache[parameter])
+                continue
+            assert before is None or ours.cache[parameter] is before
+            assert ours.cache[parameter]["t"] == kept.get(parameter, {"t": 0})["t"] + 1
+            for key in ("mean", "var"):
+                close(ours.cache[parameter][key], theirs.cache[parameter][key])
+    ours.hyperparameters["clip_norm"] = 1.0
+    with pytest.raises(Unserved):
+        update(ours, w, w, "W")
 
 
 # ---- what is not served, and float32

@@ -13,7 +13,7 @@ import pytest
 from originals import agree, checkout, fingerprints, needs_checkouts, outcome, same, with_ours
 
 from fastdl.compat import shims
-from fastdl.compat.numpy_ml import layers, pooling, utils
+from fastdl.compat.numpy_ml import layers, optimizers, pooling, utils
 from fastdl.compat.numpy_ml.targets import TARGETS
 
 pytestmark = [needs_checkouts, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -123,7 +123,7 @@ def test_pooling(original, ours, mode):
     assert served > 15
 
 
-def test_softmax_and_embedding(original):
+def test_softmax_embedding_and_optimizers(original):
     for shape in ((4, 5), (3, 4, 5)):
         layer, X = original.layers.Softmax(), draw(shape) * 4
         assert agree(layer._bwd, with_ours(layer, layers.Softmax, "_bwd")._bwd, draw(shape, 1), X)
@@ -133,6 +133,14 @@ def test_softmax_and_embedding(original):
         dy = draw((4, 6, 5) if pool is None else (4, 1, 5))
         ours = with_ours(layer, layers.Embedding, "_bwd")
         assert agree(layer._bwd, ours._bwd, dy, numbers, exact=True)
+    for name in optimizers.__all__:
+        theirs = getattr(original.optimizers, name)()
+        ours = with_ours(theirs, getattr(optimizers, name), "update")
+        one = two = draw((5, 7))
+        for seed in range(1, 6):
+            one, two = ours.update(one, draw((5, 7), seed), "W"), theirs.update(two, draw((5, 7), seed), "W")
+            same(one, two)
+        assert ours.cache["W"].keys() == theirs.cache["W"].keys() if name == "Adam" else True
     X = draw((2, 3, 4, 2))
     assert agree(original.utils.dilate, utils.dilate, X, 2, exact=True)
     assert agree(original.utils.dilate, utils.dilate, np.asfortranarray(X), 1, exact=True)

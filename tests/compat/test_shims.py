@@ -121,6 +121,26 @@ def test_a_module_that_is_there_gets_the_names_it_lacks(monkeypatch, tmp_path):
             sys.modules.pop(name, None)
 
 
+def test_beside_a_finder_that_asks_all_others():
+    class Asking:
+        def find_spec(self, fullname, path=None, target=None):
+            found = (f.find_spec(fullname, path, target) for f in sys.meta_path if f is not self)
+            return next((spec for spec in found if spec is not None), None)
+
+    asking = Asking()
+    supplied = shims.install(["scipy.misc"])
+    try:
+        for place in (0, len(sys.meta_path)):
+            sys.meta_path.insert(place, asking)
+            assert all(finder.find_spec("json.nothing", []) is None for finder in sys.meta_path)
+            for finder in sys.meta_path:  # and none asks for ever
+                finder.find_spec("scipy.misc", [])
+            sys.meta_path.remove(asking)
+    finally:
+        shims.uninstall()
+    assert supplied == []
+
+
 def test_a_module_that_is_loaded_already(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", ModuleType("sklearn.datasets"))
     assert shims.install(["sklearn.datasets"]) == ["sklearn.datasets.fetch_mldata"]

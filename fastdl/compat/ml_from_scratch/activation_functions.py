@@ -38,7 +38,8 @@ class Sigmoid:
     def gradient(self, x: Any) -> Array:
         """Return the derivative at x."""
         y = F.sigmoid(_without_overflow(x, 1))
-        return y * (1 - y)
+        rest = 1 - y
+        return np.multiply(y, rest, out=rest)
 
 
 class TanH:
@@ -63,7 +64,8 @@ class Softmax:
     def gradient(self, x: Any) -> Array:
         """Return p · (1 - p), the diagonal of the derivative."""
         p = F.softmax(narrow(_finite(x)))
-        return p * (1 - p)
+        rest = 1 - p
+        return np.multiply(p, rest, out=rest)
 
 
 def _finite(x: Any) -> Array:

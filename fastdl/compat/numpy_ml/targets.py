@@ -80,4 +80,18 @@ TARGETS = (
         fingerprints=frozenset({"f6eb6d205a4c1a6e"}),
         methods=("_bwd",),
     ),
+    Target(
+        "RMSProp",
+        FAMILY,
+        fast="optimizers:RMSProp",
+        fingerprints=frozenset({"ad9d25098922d9dc"}),
+        methods=("update",),
+    ),
+    Target(
+        "Adam",
+        FAMILY,
+        fast="optimizers:Adam",
+        fingerprints=frozenset({"c541a8596bcf09f7"}),
+        methods=("update",),
+    ),
 )

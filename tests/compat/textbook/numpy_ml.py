@@ -221,3 +221,37 @@ class Embedding(Layer):
                 for number in {int(n) % len(dW) for n in numbers}:
                     dW[number] += row / len(numbers) if self.pool == "mean" else row
         return dW
+
+
+class Optimizer:
+    def __init__(self):
+        self.hyperparameters = {"lr": 0.01, "eps": 1e-7, "clip_norm": None}
+        self.hyperparameters.update(decay=0.9, decay1=0.8, decay2=0.95)
+        self.cache, self.cur_step = {}, 0
+        self.lr_scheduler = Constant(0.01)
+
+
+class Constant:
+    def __init__(self, rate):
+        self.rate = rate
+
+    def __call__(self, step, loss):
+        return self.rate
+
+
+class RMSProp(Optimizer):
+    def update(self, w, g, name, cur_loss=None):
+        decay, eps = self.hyperparameters["decay"], self.hyperparameters["eps"]
+        self.cache[name] = decay * self.cache.get(name, 0) + (1 - decay) * g * g
+        return w - self.lr_scheduler(self.cur_step, cur_loss) * g / (np.sqrt(self.cache[name]) + eps)
+
+
+class Adam(Optimizer):
+    def update(self, w, g, name, cur_loss=None):
+        one, two, eps = (self.hyperparameters[key] for key in ("decay1", "decay2", "eps"))
+        kept = self.cache.setdefault(name, {"t": 0, "mean": 0, "var": 0})
+        kept["t"] += 1
+        kept["mean"] = one * kept["mean"] + (1 - one) * g
+        kept["var"] = two * kept["var"] + (1 - two) * g * g
+        mean, var = kept["mean"] / (1 - one ** kept["t"]), kept["var"] / (1 - two ** kept["t"])
+        return w - self.lr_scheduler(self.cur_step, cur_loss) * mean / (np.sqrt(var) + eps)
