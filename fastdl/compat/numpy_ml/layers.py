@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import fastdl.functional as F
+from fastdl.functional._arrays import engine
 
 from ..inputs import Array, plain, promoted
 from ..tier import Unserved
@@ -149,22 +150,21 @@ class Embedding:
         dy = dy.reshape(-1, self.n_out)
         if W.dtype != dy.dtype or W.shape[1] != self.n_out or ids.size == 0:
             raise Unserved(f"a gradient of {dy.dtype} for a table of {W.dtype}")
+        if ids.min() < -len(W) or ids.max() >= len(W):
+            raise Unserved("a number outside the table")
+        rows = np.where(ids < 0, ids + len(W), ids).astype(np.int64)
         if self.pool is not None:
-            ids, dy = _once_a_row(ids, dy, self.pool, len(W))
-        elif len(dy) != ids.size:
-            raise Unserved(f"{len(dy)} gradients for {ids.size} numbers")
-        dW = np.zeros_like(W)
-        np.add.at(dW, ids.reshape(-1), dy)
-        return dW
+            rows, dy = _once_a_row(rows, dy, self.pool)
+        elif len(dy) != rows.size:
+            raise Unserved(f"{len(dy)} gradients for {rows.size} numbers")
+        return engine().scatter_add(np.ascontiguousarray(dy), rows.reshape(-1), len(W))
 
 
-def _once_a_row(ids: Array, dy: Array, pool: str, rows: int) -> tuple[Array, Array]:
+def _once_a_row(ids: Array, dy: Array, pool: str) -> tuple[Array, Array]:
     """Return the numbers, each once a row, and beside each the gradient of its row."""
     if ids.ndim != 2 or len(dy) != len(ids) or pool not in ("sum", "mean"):
         raise Unserved(f"pooling by {pool!r} of numbers of shape {ids.shape}")
-    if ids.min() < -rows or ids.max() >= rows:
-        raise Unserved("a number outside the table")
-    ordered = np.sort(np.where(ids < 0, ids + rows, ids), axis=1)
+    ordered = np.sort(ids, axis=1)
     first = np.ones(ordered.shape, bool)
     np.not_equal(ordered[:, 1:], ordered[:, :-1], out=first[:, 1:])
     share = dy / ids.shape[1] if pool == "mean" else dy
