@@ -49,7 +49,7 @@ def same_state(ours, expected, *private):
     for name, value in vars(expected).items():
         if name not in private and isinstance(value, np.ndarray):
             close(getattr(ours, name), value)
-        elif isinstance(value, book.Descent):
+        elif isinstance(value, book.PlainSteps):
             assert getattr(ours, name).steps == value.steps
 
 

@@ -37,7 +37,7 @@ def column_to_image(cols, images_shape, filter_shape, stride, output_shape="same
     return wide[:, :, top : top + height, left : left + width]
 
 
-class Descent:
+class PlainSteps:
     """An optimizer that counts its steps."""
 
     def __init__(self, rate=0.1):
@@ -53,7 +53,7 @@ class Conv2D:
         self.n_filters, self.filter_shape = W.shape[0], W.shape[2:]
         self.W, self.w0, self.input_shape = W, w0, input_shape
         self.padding, self.stride, self.trainable = padding, stride, True
-        self.W_opt, self.w0_opt = Descent(), Descent()
+        self.W_opt, self.w0_opt = PlainSteps(), PlainSteps()
 
     def forward_pass(self, X, training=True):
         self.layer_input = X
@@ -84,7 +84,7 @@ class BatchNormalization:
     def __init__(self, shape, momentum=0.99):
         self.momentum, self.eps, self.trainable = momentum, 0.01, True
         self.gamma, self.beta = np.ones(shape), np.zeros(shape)
-        self.gamma_opt, self.beta_opt = Descent(), Descent()
+        self.gamma_opt, self.beta_opt = PlainSteps(), PlainSteps()
         self.running_mean = self.running_var = None
 
     def forward_pass(self, X, training=True):
@@ -114,7 +114,7 @@ class RNN:
     def __init__(self, U, V, W, activation, bptt_trunc):
         self.U, self.V, self.W, self.n_units = U, V, W, len(U)
         self.activation, self.bptt_trunc, self.trainable = activation, bptt_trunc, True
-        self.U_opt, self.V_opt, self.W_opt = Descent(), Descent(), Descent()
+        self.U_opt, self.V_opt, self.W_opt = PlainSteps(), PlainSteps(), PlainSteps()
 
     def forward_pass(self, X, training=True):
         batch, steps, _ = X.shape
