@@ -6,6 +6,7 @@
 #include "vmath.h"
 
 #include "gemm.h"
+#include "product.h"
 
 #include "algorithm.h"
 #include "bands.h"

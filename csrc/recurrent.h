@@ -94,6 +94,7 @@ typedef struct {
 static void FD(rnn_multiply)(const FD(rnn) *r, T *product, const T *a, int64_t pitch, const FD(rnn_weights) *w,
                              int64_t count, FD(rnn_ahead) ahead) {
     const int64_t panels = FD(rnn_panels)(w->vectors);
+    const FD(tile_ahead) none = {w->panels, 0, 0};
     for (int64_t panel = 0; panel < panels; panel++)
         for (int64_t row = 0; row < count; row += MR) {
             const int64_t rows = FD(least)(count - row, MR), past = ahead.n * (panel + 1) / panels;
@@ -102,7 +103,7 @@ static void FD(rnn_multiply)(const FD(rnn) *r, T *product, const T *a, int64_t p
                     __builtin_prefetch(ahead.from + i * ahead.pitch + j);
             FD(tile_end) end = {.c = product + (panel * r->rows + row) * NR, .pitch = NR, .rows = (int)rows};
             end.columns = FD(least)(w->vectors - panel * NV, NV) * VL;
-            FD(gemm_tile)(&end, a + row * pitch, pitch, 1, w->panels + panel * w->k * NR, NR, w->k);
+            FD(gemm_tile)(&end, a + row * pitch, pitch, 1, w->panels + panel * w->k * NR, NR, w->k, none);
         }
 }
 

@@ -51,9 +51,12 @@
 #undef NR
 #undef KC
 #undef MC
-#undef NC
 #undef GEMM_FEW_STEPS
 #undef GEMM_AHEAD
+#undef GEMM_COLUMNS
+#undef GEMM_GROUP
+#undef GEMM_PAGE
+#undef LINE
 #undef GEMM_ROW
 #undef FD_INLINE
 #undef FD_WITH_TWO

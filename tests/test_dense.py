@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import fastdl.functional as F
 from harness import TAILS, Matrix, Operation, case
@@ -28,6 +29,8 @@ class TestDense(Matrix):
                 case((1, 401), (401, 390), (390,)),  # dot products and an outer one
                 case((1, 403), (403, 2500), (2500,)),  # one row, several pieces of it
                 case((150, 70), (70, 400), (400,)),  # short sums
+                case((150, 600), (600, 2100), (2100,)),  # long rows of w: packed, several blocks of sums
+                case((70, 90), (90, 2100), (2100,)),  # both
             ],
             refusals=[
                 (
@@ -54,3 +57,13 @@ class TestDense(Matrix):
             ],
         )
     ]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_row_has_the_same_bits_in_any_company(dtype: str) -> None:
+    """How the work is cut depends on the number of rows: as they lie, packed, or some left over."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((150, 600)).astype(dtype), rng.standard_normal((600, 1100)).astype(dtype)
+    together = F.linear(x, w)
+    for rows in (1, 2, 3, 5, 6, 7, 8, 13, 40, 70, 128):
+        np.testing.assert_array_equal(F.linear(x[:rows], w), together[:rows], err_msg=f"{rows} rows")

@@ -1,0 +1,280 @@
+/* product.h: the matrix product around the micro-kernel of gemm.h.
+ *
+ * # Design: one block of k after the other, and in it a panel of columns at a time with all rows of a task.
+ *   - A panel: MR rows as they lie; packed as [k][MR] by all threads together and filled up with zeros where a is
+ *     transposed or rows are missing.
+ *   - B panel: packed as [k][width] by the task that needs it, and while its tiles are computed the source of the next
+ *     one is asked for: far memory is read in the time of the products. As it lies where rows are short, or a has few
+ *     panels: packing would cost more than the pieces of rows do then.
+ *   - k may consist of segments that lie apart, as a sum over the images of a batch.
+ *   - Each output has one accumulator per block of k, k ascending, and blocks are added in ascending order; the
+ *     blocks are a function of k alone, so a row's bits depend neither on the other rows nor on the threads, nor on how
+ *     the work is cut into tasks. One row times a transposed matrix is made of dot products (gemm_dots_task), with
+ *     bits of its own.
+ * Source: Van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality", 2015.
+ */
+
+#define MC (32 * MR)       /* rows of a task: with KC steps they stay in the level-2 cache; of fewer steps more rows */
+#define GEMM_FEW_STEPS 128 /* of k: a task has several panels of columns, */
+#define GEMM_COLUMNS 4     /* so many times KC steps */
+#define GEMM_GROUP 4       /* panels of rows that are packed together */
+#define GEMM_PAGE (4096 / TBYTES) /* elements of a page of memory */
+
+/* Everything that the tasks of one product share; the second half describes the block of the moment. */
+typedef struct {
+    T *c;
+    const T *a, *b, *bias, *scale;
+    int64_t n;                             /* also the row pitch of c */
+    int64_t a_rs, a_cs, b_rs, b_cs;        /* op(a)[i][p] = a[i * a_rs + p * a_cs], op(b) likewise, for p < */
+    int64_t segment, a_segment, b_segment; /* segment; further segments of k lie as far apart as these say */
+    int64_t column_panels, width;          /* panels of columns, and columns of one */
+    int act, pack_a, pack_b;
+    T alpha;
+    T *a_panels;
+    int64_t row, rows, step, steps;  /* first and count, of c's rows and of k */
+    int64_t row_chunk, column_chunk; /* panels in a task */
+    int first, last;
+    const T *a_here, *b_here; /* where they are in a and b, unless in several segments */
+    const T *b_next;          /* what is asked for while the last columns are multiplied; NULL: nothing is */
+} FD(gemm_block);
+
+/* Whether the micro-kernel reads no more than so many rows of a panel. */
+FD_INLINE int FD(gemm_lies)(int64_t rows) {
+    return rows == 0 || rows == 1 || rows == 2 || rows == MR / 2 || rows == MR;
+}
+
+/* The steps of a block, one segment after the other: panel as in FD(pack), src at step 0 of its row. */
+FD_INLINE void FD(pack_steps)(T *panel, const T *src, const FD(gemm_block) *g, int64_t apart, int64_t rs, int64_t cs,
+                              int64_t rows, int64_t width) {
+    for (int64_t done = 0, steps; done < g->steps; done += steps) {
+        const int64_t segment = (g->step + done) / g->segment, at = (g->step + done) % g->segment;
+        steps = FD(least)(g->segment - at, g->steps - done);
+        FD(pack)(panel + done * width, src + segment * apart + at * cs, rs, cs, rows, steps, width);
+    }
+}
+
+static void FD(gemm_pack_task)(void *arg, int64_t task, void *scratch) {
+    (void)scratch;
+    const FD(gemm_block) *g = arg;
+    const int64_t first = task * GEMM_GROUP * MR, past = FD(least)(first + GEMM_GROUP * MR, g->rows);
+    if (g->a_rs == 1 && g->steps <= g->segment && past - first == GEMM_GROUP * MR) {
+        /* Rows of a^T lie side by side: what is read of one step is cache lines, for several panels. */
+        const T *from = g->a_here + g->row + first;
+        T *to = g->a_panels + first * g->steps;
+        for (int64_t p = 0; p < g->steps; p++, from += g->a_cs, to += MR) {
+            __builtin_prefetch(from + GEMM_AHEAD / 2 * g->a_cs);
+            for (int64_t i = 0; i < GEMM_GROUP; i++) memcpy(to + i * MR * g->steps, from + i * MR, MR * sizeof(T));
+        }
+        return;
+    }
+    for (int64_t row = first; row < past; row += MR)
+        FD(pack_steps)(g->a_panels + row * g->steps, g->a + (g->row + row) * g->a_rs, g, g->a_segment, g->a_rs, g->a_cs,
+                       FD(least)(past - row, MR), MR);
+}
+
+/* What is to be asked for during tile i with one panel of columns, of which the first `parts`, a power of two, share
+ * the panel that follows at `column`, or the first one of the next block. */
+FD_INLINE FD(tile_ahead) FD(gemm_ahead)(const FD(gemm_block) *g, int64_t column, int64_t i, int64_t parts) {
+    if (i >= parts) return (FD(tile_ahead)){g->b, 0, 0};
+    const T *from = column < g->n ? g->b_here + column : g->b_next;
+    return (FD(tile_ahead)){from + i * g->b_rs, g->b_rs, -parts};
+}
+
+/* One panel of rows and one of columns, multiplied and added to c. */
+static void FD(gemm_panels)(const FD(gemm_block) *g, int64_t row, int64_t column, const T *b, int64_t b_row,
+                            FD(tile_ahead) ahead) {
+    const int64_t rows = FD(least)(g->rows - row, MR), columns = FD(least)(g->n - column, g->width);
+    const int lies = !g->pack_a && FD(gemm_lies)(rows);
+    const T *a = lies ? g->a_here + (g->row + row) * g->a_rs : g->a_panels + (g->pack_a ? row * g->steps : 0);
+    T *c = g->c + (g->row + row) * g->n + column;
+    const T *scale = g->scale == NULL ? NULL : g->scale + column;
+    const T *bias = g->bias == NULL ? NULL : g->bias + column;
+    const int simple = g->last && scale == NULL && (g->act == FD_LINEAR || g->act == FD_RELU);
+    const FD(tile_end) end = {
+        c, g->n, columns, simple ? bias : NULL, (int)rows, !g->first, simple && g->act == FD_RELU};
+    FD(gemm_tile)(&end, a, lies ? g->a_rs : 1, lies ? 1 : MR, b, b_row, g->steps, ahead);
+    for (int64_t i = 0; i < rows && g->last && !simple; i++)
+        FD(finish_row)(c + i * g->n, scale, bias, columns, g->act, g->alpha);
+}
+
+/* Some panels of rows by some of columns. The latter are packed by who needs them: they are in the cache then. */
+static void FD(gemm_task)(void *arg, int64_t task, void *scratch) {
+    const FD(gemm_block) *g = arg;
+    const int64_t chunks = FD(ceil_div)(g->column_panels, g->column_chunk), stride = g->width * g->steps;
+    const int64_t row = task / chunks * g->row_chunk * MR, past_row = FD(least)(row + g->row_chunk * MR, g->rows);
+    const int64_t column = task % chunks * g->column_chunk * g->width;
+    const int64_t past_column = FD(least)(column + g->column_chunk * g->width, g->n);
+    const int64_t panels = FD(ceil_div)(past_row - row, MR);
+    T *packed = scratch;
+    for (int64_t j = column; j < past_column; j += g->width, packed += stride) {
+        const int64_t columns = FD(least)(g->n - j, g->width);
+        if (g->pack_b || columns < g->width)
+            FD(pack_steps)(packed, g->b + j * g->b_cs, g, g->b_segment, g->b_cs, g->b_rs, columns, g->width);
+    }
+    int64_t parts = g->b_next == NULL ? 0 : 16;
+    while (parts > panels) parts /= 2;
+    for (int64_t i = 0; i < panels; i++) {
+        packed = scratch;
+        for (int64_t j = column; j < past_column; j += g->width, packed += stride) {
+            const int lies = !g->pack_b && g->n - j >= g->width;
+            const T *b = lies ? g->b_here + j : packed;
+            const FD(tile_ahead) ahead = lies ? (FD(tile_ahead)){b + GEMM_AHEAD * g->b_rs, g->b_rs, -1}
+                                              : FD(gemm_ahead)(g, j + past_column - column, i, parts);
+            FD(gemm_panels)(g, row + i * MR, j, b, lies ? g->b_rs : g->width, ahead);
+        }
+    }
+}
+
+#define GEMM_ROW (128 * VL) /* columns a task at most when a is one row */
+
+/* computes  c[j] = act((sum over p of a[p] * b[p][j]) * scale[j] + bias[j]) for the task's columns
+ * shapes    a (k) with any step, b (k, n), c (n)
+ * layout    as they lie: b is read once, four rows at a time from end to end
+ * touches   exactly those elements
+ * order     as the whole product: one accumulator per block of k, p ascending; the columns of a task, which the number
+ *           of threads decides, have no say
+ * source    BLIS, docs/KernelsHowTo.md (axpyf) */
+static void FD(gemm_row_task)(void *arg, int64_t task, void *scratch) {
+    (void)scratch;
+    const FD(gemm_block) *g = arg;
+    const int64_t n = g->n, first = task * g->width, columns = FD(least)(n - first, g->width);
+    T *c = g->c + first;
+    T sum[GEMM_ROW] __attribute__((aligned(64)));
+    for (int64_t step = 0, past; step < g->segment; step = past) {
+        past = FD(least)(step + g->steps, g->segment);
+        memset(sum, 0, (size_t)FD(whole)(columns, VL) * sizeof(T));
+        int64_t p = step;
+        for (; p + 4 <= past; p += 4) {
+            const T *a = g->a + p * g->a_cs, *b = g->b + p * n + first;
+            const V a0 = vset1(a[0]), a1 = vset1(a[g->a_cs]), a2 = vset1(a[2 * g->a_cs]), a3 = vset1(a[3 * g->a_cs]);
+            for (int64_t j = 0, left = columns; j < columns; j += VL, b += VL, left -= VL) {
+                V acc = vfma(a0, vload_upto(b, left), vload(sum + j));
+                acc = vfma(a1, vload_upto(b + n, left), acc);
+                acc = vfma(a2, vload_upto(b + 2 * n, left), acc);
+                vstore(sum + j, vfma(a3, vload_upto(b + 3 * n, left), acc));
+            }
+        }
+        for (; p < past; p++)
+            for (int64_t j = 0; j < columns; j += VL)
+                vstore(sum + j, vfma(vset1(g->a[p * g->a_cs]), vload_upto(g->b + p * n + first + j, columns - j),
+                                     vload(sum + j)));
+        for (int64_t j = 0; j < columns; j += VL) {
+            const V block = vload(sum + j);
+            vstore_upto(c + j, step == 0 ? block : vload_upto(c + j, columns - j) + block, columns - j);
+        }
+    }
+    FD(finish_row)(c, g->scale == NULL ? NULL : g->scale + first, g->bias == NULL ? NULL : g->bias + first, columns,
+                   g->act, g->alpha);
+}
+
+/* computes  c[j] = act(sum over p of a[p] * b[j][p] + bias[j]) for the task's NR columns
+ * shapes    a (k), b (n, k), c (n)
+ * layout    as they lie: packing would take longer than the products
+ * touches   exactly those elements
+ * order     one accumulator a lane, p ascending in each, then their sum by the tree of vsum
+ * source    BLIS, docs/KernelsHowTo.md (dotxf) */
+static void FD(gemm_dots_task)(void *arg, int64_t task, void *scratch) {
+    (void)scratch;
+    const FD(gemm_block) *g = arg;
+    const int64_t first = task * NR, past = FD(least)(first + NR, g->n), k = g->segment;
+    for (int64_t j = first; j < past; j += MR) {
+        const int64_t columns = FD(least)(past - j, MR);
+        const T *b[MR];
+        V acc[MR] = {0};
+        for (int64_t i = 0; i < MR; i++) b[i] = g->b + (j + (i < columns ? i : 0)) * k;
+        for (int64_t p = 0; p < k; p += VL) {
+            const V a = vload_upto(g->a + p, k - p);
+#pragma GCC unroll 8
+            for (int i = 0; i < MR; i++) acc[i] = vfma(a, vload_upto(b[i] + p, k - p), acc[i]);
+        }
+        for (int64_t i = 0; i < columns; i++) g->c[j + i] = vsum(acc[i]);
+    }
+    FD(finish_row)(g->c + first, g->scale == NULL ? NULL : g->scale + first, g->bias == NULL ? NULL : g->bias + first,
+                   past - first, g->act, g->alpha);
+}
+
+/* A task has one panel of columns, which stays in the cache; several where sums are short, so that c, which takes
+ * longer to write than to compute then, is written in long pieces; and few enough that all threads have some. */
+static int64_t FD(gemm_chunks)(FD(gemm_block) *g, int threads) {
+    const int64_t more = g->steps > 0 ? KC / g->steps : 1;
+    g->row_chunk = FD(least)(FD(ceil_div)(g->rows, MR), MC / MR * more);
+    g->column_chunk = g->steps <= GEMM_FEW_STEPS ? FD(least)(g->column_panels, GEMM_COLUMNS * more) : 1;
+    for (;;) {
+        const int64_t chunks = FD(ceil_div)(g->column_panels, g->column_chunk);
+        const int64_t tasks = chunks * FD(ceil_div)(FD(ceil_div)(g->rows, MR), g->row_chunk);
+        int64_t *larger = g->row_chunk >= g->column_chunk ? &g->row_chunk : &g->column_chunk;
+        if (threads == 1 || tasks >= 4 * threads || *larger == 1) return tasks;
+        *larger = (*larger + 1) / 2;
+    }
+}
+
+/* Whether rows of b lie so far apart, each in a page of its own, that m rows of a repay packing them. */
+static int FD(gemm_far)(int64_t m, int64_t n) { return n >= GEMM_PAGE && m * n > 8 * MR * GEMM_PAGE; }
+
+/* The product of g's operands; k is a whole number of segments. */
+static int FD(run_gemm)(FD(gemm_block) *g, int64_t m, int64_t n, int64_t k, int threads) {
+    if (m == 0 || n == 0) return FD_OK;
+    if (k == 0) g->segment = 1;
+    threads = fd_threads_for(m * n / VL * k, threads);
+    if (m == 1 && g->a_cs == 1 && g->b_rs == 1 && g->segment == k)
+        return fd_parallel(FD(gemm_dots_task), g, FD(ceil_div)(n, NR), 0, threads);
+    /* Blocks of k: several segments, or an even part of one. */
+    const int64_t parts = FD(ceil_div)(g->segment, KC);
+    const int64_t kc = parts > 1 ? FD(ceil_div)(g->segment, parts) : FD(least)(KC / g->segment * g->segment, k);
+    if (m == 1 && g->b_cs == 1 && g->segment == k) {
+        g->steps = kc;
+        g->width = FD(least)(FD(whole)(FD(ceil_div)(n, threads), VL), GEMM_ROW);
+        return fd_parallel(FD(gemm_row_task), g, FD(ceil_div)(n, g->width), 0, threads);
+    }
+    g->column_panels = FD(ceil_div)(n, NR);
+    g->width = FD(whole)(FD(ceil_div)(n, g->column_panels), VL); /* 64 columns: 32 twice, not 48 and 16 */
+    g->pack_a = g->a_cs != 1 || kc > g->segment;
+    g->pack_b = g->b_cs != 1 || kc > g->segment || FD(gemm_far)(m, n);
+    const int64_t more = kc > 0 ? KC / kc : 1, mc = g->pack_a ? FD(least)(FD(whole)(m, MR), MC * more) : m;
+    const int64_t rest = g->pack_a || FD(gemm_lies)(m % MR) ? 0 : m % MR; /* rows that fill no panel */
+    if (g->pack_a || rest > 0) {
+        g->a_panels = fd_alloc((size_t)((g->pack_a ? mc : MR) * kc + 1) * sizeof(T));
+        if (g->a_panels == NULL) return FD_NOMEM;
+    }
+
+    int rc = FD_OK;
+    g->step = 0;
+    do {
+        const int64_t left = parts > 1 ? g->segment - g->step % g->segment : k - g->step;
+        g->steps = FD(least)(left, kc);
+        g->first = g->step == 0;
+        g->last = g->step + g->steps == k;
+        g->a_here = g->a + g->step / g->segment * g->a_segment + g->step % g->segment * g->a_cs;
+        g->b_here = g->b + g->step / g->segment * g->b_segment + g->step % g->segment * g->b_rs;
+        g->b_next = g->b_cs != 1 || kc > g->segment ? NULL : g->last ? g->b : g->b_here + g->steps * g->b_rs;
+        if (rest > 0)
+            FD(pack_steps)(g->a_panels, g->a + (m - rest) * g->a_rs, g, g->a_segment, g->a_rs, g->a_cs, rest, MR);
+        for (g->row = 0; g->row < m && rc == FD_OK; g->row += mc) {
+            g->rows = FD(least)(m - g->row, mc);
+            if (g->pack_a) rc = fd_parallel(FD(gemm_pack_task), g, FD(ceil_div)(g->rows, GEMM_GROUP * MR), 0, threads);
+            if (rc != FD_OK) break;
+            const int64_t tasks = FD(gemm_chunks)(g, threads), width = g->column_chunk * g->width;
+            rc = fd_parallel(FD(gemm_task), g, tasks, (size_t)(width * g->steps) * sizeof(T), threads);
+        }
+        g->step += g->steps;
+    } while (g->step < k && rc == FD_OK);
+    fd_free(g->a_panels);
+    return rc;
+}
+
+/* computes  c = act(op(a) op(b) * scale + bias)
+ * shapes    c (m, n), op(a) (m, k), op(b) (k, n), bias and scale (n) or NULL
+ * layout    row-major; trans_a: a is (k, m), trans_b: b is (n, k)
+ * touches   every element once or more; 0.5 MB of packed panels of a at most, and a thread 0.4 MB of those of b
+ * order     see the file's head
+ * source    Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008 */
+static int FD(fd_gemm)(void *c, const void *a, const void *b, const void *bias, const void *scale, int64_t m, int64_t n,
+                       int64_t k, int trans_a, int trans_b, int act, double alpha, int threads) {
+    FD(gemm_block) g = {.c = c, .a = a, .b = b, .bias = bias, .scale = scale, .n = n, .act = act, .alpha = (T)alpha};
+    g.segment = k;
+    g.a_rs = trans_a ? 1 : k;
+    g.a_cs = trans_a ? m : 1;
+    g.b_rs = trans_b ? 1 : n;
+    g.b_cs = trans_b ? k : 1;
+    return FD(run_gemm)(&g, m, n, k, threads);
+}
