@@ -10,6 +10,8 @@
  */
 
 #define RNN_GATES(kind) ((kind) == FD_LSTM ? 4 : (kind) >= FD_GRU ? 3 : 1)
+#define RNN_NEAR_BYTES (1024 * 1024) /* of weights that a level-2 cache may keep from step to step */
+#define RNN_FAR_ROWS 64              /* a task at most where there are more */
 #define RNN_KEPT(kind) ((kind) < FD_LSTM ? 1 : (kind) == FD_GRU_RESET_BEFORE ? 3 : 4) /* the plain ones keep hs */
 
 /* Weights in panels: k rows of vectors * VL columns. */
@@ -94,16 +96,19 @@ typedef struct {
 static void FD(rnn_multiply)(const FD(rnn) *r, T *product, const T *a, int64_t pitch, const FD(rnn_weights) *w,
                              int64_t count, FD(rnn_ahead) ahead) {
     const int64_t panels = FD(rnn_panels)(w->vectors);
-    const FD(tile_ahead) none = {w->panels, 0, 0};
+    int64_t parts = 16; /* of the panel that follows; a power of two */
+    while (parts > count / MR) parts /= 2;
     for (int64_t panel = 0; panel < panels; panel++)
         for (int64_t row = 0; row < count; row += MR) {
+            const T *next = w->panels + (panel + 1) % panels * w->k * NR;
+            const FD(tile_ahead) part = {next + row / MR * NR, row / MR < parts ? NR : 0, -parts};
             const int64_t rows = FD(least)(count - row, MR), past = ahead.n * (panel + 1) / panels;
             for (int64_t i = row; i < row + rows; i++)
                 for (int64_t j = ahead.n * panel / panels; j < past; j += 64 / TBYTES)
                     __builtin_prefetch(ahead.from + i * ahead.pitch + j);
             FD(tile_end) end = {.c = product + (panel * r->rows + row) * NR, .pitch = NR, .rows = (int)rows};
             end.columns = FD(least)(w->vectors - panel * NV, NV) * VL;
-            FD(gemm_tile)(&end, a + row * pitch, pitch, 1, w->panels + panel * w->k * NR, NR, w->k, none);
+            FD(gemm_tile)(&end, a + row * pitch, pitch, 1, w->panels + panel * w->k * NR, NR, w->k, part);
         }
 }
 
@@ -133,7 +138,12 @@ static int FD(rnn_run)(FD(rnn) *r, fd_task task, int64_t tiles_a_row, int thread
     r->columns = gates * sizes->units;
     r->vectors = FD(ceil_div)(sizes->units, VL);
     r->padded = r->vectors * VL;
-    r->rows = FD(whole)(FD(most)(1, FD(ceil_div)(sizes->batch, 16)), MR); /* 16 tasks where the batch has them */
+    threads = fd_threads_for(sizes->batch * sizes->steps * r->columns / VL * sizes->units, threads);
+    /* 16 tasks where the batch has them; but where the weights come from far away, few enough that each panel of them
+     * serves many rows. The bits are the same either way. */
+    const int far = r->columns * sizes->units * TBYTES > RNN_NEAR_BYTES;
+    const int64_t rows = far ? FD(least)(FD(ceil_div)(sizes->batch, threads), RNN_FAR_ROWS) : 1;
+    r->rows = FD(whole)(FD(most)(rows, FD(ceil_div)(sizes->batch, 16)), MR);
     const int outer = before ? 2 : gates, inner = before ? 1 : 0, transposed = r->dz != NULL;
     r->outer.k = transposed ? outer * sizes->units : sizes->units;
     r->inner.k = sizes->units;
@@ -146,7 +156,6 @@ static int FD(rnn_run)(FD(rnn) *r, fd_task task, int64_t tiles_a_row, int thread
     r->inner.panels = memory + panels * r->outer.k * NR;
     const size_t scratch =
         (size_t)(r->rows * (tiles_a_row * r->padded + r->columns + (panels + more) * NR)) * sizeof(T);
-    threads = fd_threads_for(sizes->batch * sizes->steps * r->columns / VL * sizes->units, threads);
     int rc = fd_parallel(FD(rnn_pack_task), r, panels + more, 0, threads);
     if (rc == FD_OK) rc = fd_parallel(task, r, FD(ceil_div)(sizes->batch, r->rows), scratch, threads);
     fd_free(memory);
@@ -437,3 +446,5 @@ static int FD(fd_rnn_bwd)(void *dz, void *ds, void *dh0, void *dc0, const void *
 
 #undef RNN_GATES
 #undef RNN_KEPT
+#undef RNN_NEAR_BYTES
+#undef RNN_FAR_ROWS

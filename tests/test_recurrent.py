@@ -122,8 +122,12 @@ def refusals(name: str) -> list[Any]:
 WIDE = {"n": 70, "t": 12, "width": 104}
 
 
+LARGE = (70, 12, 64), (70, 2, 520)
+
+
 def large(name: str, **options: Any) -> dict[str, Any]:
-    return {**WIDE, "draw": small, "large": [sizes(name, 70, 12, 40, 64, **options)]}
+    """Many steps, and weights that are more than a cache keeps."""
+    return {**WIDE, "draw": small, "large": [sizes(name, n, t, 40, h, **options) for n, t, h in LARGE]}
 
 
 class TestSequences(Matrix):
