@@ -14,6 +14,8 @@
 
 #include "patch.h"
 
+#include "gemm_small.h"
+
 #include "winograd_parts.h"
 
 #include "winograd.h"
@@ -58,7 +60,7 @@
 
 static const fd_kernels FD(fd_row) = {
     .isa = FD_STRING(FD_ISA_NAME),
-    .gemm = FD(fd_gemm),
+    .gemm = FD(fd_any_gemm),
     .conv_fwd = FD(fd_conv_fwd),
     .conv_dx = FD(fd_conv_dx),
     .conv_dw = FD(fd_conv_dw),

@@ -99,7 +99,7 @@ typedef struct {
 typedef struct {
     const char *isa;
 
-    /* gemm.h */
+    /* gemm.h, gemm_small.h */
     int (*gemm)(void *c, const void *a, const void *b, const void *bias, const void *scale, int64_t m, int64_t n,
                 int64_t k, int trans_a, int trans_b, int act, double alpha, int threads);
 

@@ -156,8 +156,13 @@ static inline V FD(vsigmoid)(V x) {
  * would magnify its rounding: Phi keeps its digits to where it underflows, while 1 + erf(x) cancels. */
 static inline V FD(vnormal)(V x, V *density) {
     V a = vmin(VC(TAIL_MAX), FD(vabs)(x));
+#if FD_ISA == FD_GENERIC
     V high = (V)((I)a & (SQUARE_BITS));
-    V k, p = FD(vexp_parts)(&k, VC(-0.5) * high * high, VC(0.5) * (a - high) * (a + high));
+    V square = VC(-0.5) * high * high, rest = VC(0.5) * (a - high) * (a + high);
+#else
+    V half = VC(-0.5) * a, square = half * a, rest = vfma(-half, a, square); /* what rounding took, exactly */
+#endif
+    V k, p = FD(vexp_parts)(&k, square, rest);
 #if TBYTES == 4
     V d = VC(1) / (a + VC(3));
     V g = d * VPOLYNOMIAL((a - VC(2)) * d, 3.3738255e-4f, 1.15331524e-4f, -1.6470202e-3f, -1.8066376e-3f, 6.349139e-3f,

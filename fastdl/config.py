@@ -7,6 +7,7 @@ settings of the environment (``FASTDL_BACKEND``, ``FASTDL_NUM_THREADS``), not wi
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -73,9 +74,8 @@ _initial = _from_environment()
 _current: ContextVar[Config] = ContextVar("fastdl_config", default=_initial)
 
 
-def current() -> Config:
-    """Return the settings in force in this thread or task."""
-    return _current.get()
+current: Callable[[], Config] = _current.get
+"""Return the settings in force in this thread or task."""
 
 
 class use:  # noqa: N801  (a call that may stand after `with`)

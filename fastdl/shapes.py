@@ -14,13 +14,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache, wraps
+from itertools import chain
 from typing import Any, NoReturn, TypeVar
 
-from .checks import Ints, Padding, Shape, axis_index, check_bytes, integer, one_of, per_axis, shape
+from .checks import Ints, Padding, Shape, axis_index, check_bytes, integer, per_axis, shape
 from .geometry import Triple, channel_axis, join_x, pads, reach, split_w, split_x, triple, windows
 
 REDUCTIONS = ("mean", "sum", "none")
-UPSAMPLE_MODES = ("nearest", "bilinear")
 
 # What an activation's derivative is computed from: its output "y", its input "x", or nothing.
 ACTIVATIONS = {
@@ -104,20 +104,13 @@ class PoolPlan:
     count_include_pad: bool
     x_shape: Shape
     y_shape: Shape
+    sizes: Shape = field(init=False, repr=False, compare=False)  # as fd_pool of csrc/fastdl.h has them
 
-
-@dataclass(frozen=True, slots=True)
-class UpsamplePlan:
-    """One enlargement of the two spatial axes by whole factors."""
-
-    layout: str
-    batch: int
-    channels: int
-    in_size: tuple[int, int]
-    scale: tuple[int, int]
-    mode: str
-    x_shape: Shape
-    y_shape: Shape
+    def __post_init__(self) -> None:
+        spatial = (self.in_size, self.size, self.stride, self.pad_before, self.pad_after, self.out_size)
+        flags = (self.layout == "NHWC", self.count_include_pad)
+        sizes = (self.batch, self.channels, *chain(*spatial), *map(int, flags))
+        object.__setattr__(self, "sizes", sizes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,29 +353,6 @@ def pool_plan(
         pad_after=triple(after, 0),
         out_size=triple(out_size, 1),
         count_include_pad=bool(count_include_pad),
-        x_shape=x_shape,
-        y_shape=y_shape,
-    )
-
-
-@_cached
-def upsample_plan(
-    op: str, x_shape: Shape, scale: Ints, *, mode: str = "nearest", layout: str = "NCHW"
-) -> UpsamplePlan:
-    """Plan the enlargement of x (N, C, H, W) to (N, C, scale·H, scale·W)."""
-    batch, channels, in_size = split_x(op, x_shape, 2, layout)
-    scale = per_axis(op, "scale", scale, 2)
-    one_of(op, "mode", mode, UPSAMPLE_MODES)
-    y_shape = join_x(batch, channels, [n * s for n, s in zip(in_size, scale)], layout)
-    check_bytes(op, "x", x_shape)
-    check_bytes(op, "the output", y_shape)
-    return UpsamplePlan(
-        layout=layout,
-        batch=batch,
-        channels=channels,
-        in_size=(in_size[0], in_size[1]),
-        scale=(scale[0], scale[1]),
-        mode=mode,
         x_shape=x_shape,
         y_shape=y_shape,
     )

@@ -24,7 +24,7 @@ ORDER = (
         *("archive", "checks", "config", "configurable", "constraints", "geometry", "initializers"),
         *("interrupts", "nested", "random", "regularizers", "schedules"),
     ),
-    ("shapes", "shapes_embedding", "shapes_norm", "shapes_recurrent"),
+    ("shapes", "shapes_embedding", "shapes_norm", "shapes_recurrent", "shapes_upsample"),
     ("backends",),
     ("functional",),
     ("layers",),

@@ -141,6 +141,22 @@ class TestGemm:
         np.testing.assert_array_equal(c, np.maximum(expected, 0))
 
 
+@pytest.mark.skipif("native" not in FAST_ENGINES, reason="about the compiled engine")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n, k", [(1, 5), (10, 64), (16, 16), (17, 1), (24, 33), (47, 100), (48, 0)])
+def test_small_products_have_the_bits_of_large_ones(dtype: str, n: int, k: int) -> None:
+    """A row's sum is the same among few rows, which are not packed, and among many."""
+    rng = np.random.default_rng(n)
+    a, b = rng.normal(size=(3001, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
+    scale, bias = rng.normal(size=(2, n)).astype(dtype)
+    gemm = primitive("native", "gemm")
+    for options in ({}, {"bias": bias}, {"bias": bias, "activation": "relu"}, {"bias": bias, "scale": scale}):
+        whole = gemm(a, b, **options)
+        for rows in (1, 2, 3, 5, 8, 15):
+            few = gemm(guarded(a[:rows], at_end=True), guarded(b, at_end=True), **options)
+            np.testing.assert_array_equal(few, whole[:rows])
+
+
 @pytest.mark.parametrize("engine", FAST_ENGINES)
 class TestMaxPool:
     @pytest.mark.parametrize("size, dtype", [((2, 3), np.uint8), ((16, 16), np.uint8), ((1, 257), np.int32)])

@@ -16,8 +16,8 @@ from fastdl.shapes import (
     im2col_plan,
     linear_plan,
     pool_plan,
-    upsample_plan,
 )
+from fastdl.shapes_upsample import upsample_plan
 
 SIZES = range(1, 9)
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from ..shapes import ConvPlan, PoolPlan, UpsamplePlan
+from ..shapes import ConvPlan, PoolPlan
 from ..shapes_norm import NormPlan
 from ..shapes_recurrent import RecurrentPlan
+from ..shapes_upsample import UpsamplePlan
 
 def isa() -> str: ...
 def num_threads(threads: int) -> int: ...

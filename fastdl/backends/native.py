@@ -31,9 +31,10 @@ except ModuleNotFoundError as error:
 from . import _native
 
 if TYPE_CHECKING:
-    from ..shapes import ConvPlan, PoolPlan, UpsamplePlan
+    from ..shapes import ConvPlan, PoolPlan
     from ..shapes_norm import NormPlan
     from ..shapes_recurrent import RecurrentPlan, Saved
+    from ..shapes_upsample import UpsamplePlan
 
 _ACTIVATION = {name: code for code, name in enumerate(shapes.ACTIVATIONS)}
 _LOSS = {name: code for code, name in enumerate(shapes.LOSSES)}

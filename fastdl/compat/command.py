@@ -60,8 +60,8 @@ def add_commands(commands: Any) -> None:
     check = commands.add_parser(
         "check",
         help="hold a learner's own layers against fastdl",
-        description="Say of each function and class that a learner wrote whether it is right, where its first "
-        "first wrong number is, whether its gradient is that of its forward pass, how fast it is.",
+        description="Say of each definition that a learner wrote whether it is right, where the first wrong "
+        "number is, whether its gradient is that of its forward pass, and how fast it is.",
     )
     check.add_argument("path", metavar="my_layers.py", help="the learner's file")
     check.add_argument("names", nargs="*", metavar="name", help="only these definitions")

@@ -46,7 +46,7 @@ class PoolContext:
         return self.call.plan
 
 
-def window_call(
+def window(
     op: str,
     ndim: int,
     x: Any,
@@ -56,45 +56,50 @@ def window_call(
     ceil_mode: bool = False,
     layout: str = "NCHW",
     count_include_pad: bool = False,
-) -> tuple[Array, PoolCall]:
-    """Check a pooling in windows; return x, canonical, and the call."""
+) -> tuple[Array, PoolPlan, np.dtype[Any], Shape]:
+    """Check a pooling in windows; return x, canonical, the plan, the dtype of y and its shape."""
     (x,), dtype, ready = floats(op, "x", x)
     plan = pool_plan(op, x.shape, size, ndim, stride, padding, ceil_mode, count_include_pad, layout)
     if not ready:
         (x,) = canonical((x,), dtype)
-    return x, PoolCall(op, engine(), plan, dtype, plan.y_shape)
+    return x, plan, dtype, plan.y_shape
 
 
-def global_call(op: str, ndim: int, x: Any, layout: str) -> tuple[Array, PoolCall]:
-    """Check a pooling in one window as large as x."""
+def global_window(op: str, ndim: int, x: Any, layout: str) -> tuple[Array, PoolPlan, np.dtype[Any], Shape]:
+    """Check a pooling in one window as large as x; return what `window` does."""
     (x,), dtype, ready = floats(op, "x", x)
     size = x.shape[1:-1] if layout == "NHWC" else x.shape[2:]
     plan = pool_plan(op, x.shape, size, ndim, None, 0, False, False, layout)
     if not ready:
         (x,) = canonical((x,), dtype)
-    return x, PoolCall(op, engine(), plan, dtype, (plan.batch, plan.channels))
+    return x, plan, dtype, (plan.batch, plan.channels)
 
 
-def maximum(x: Array, call: PoolCall) -> Array:
+def maximum(x: Array, plan: PoolPlan, dtype: np.dtype[Any], y_shape: Shape) -> Array:
     """Compute the largest values and keep nothing."""
-    y, _ = call.ops.maxpool_fwd(x, call.plan, want_index=False)
-    return restored(shaped(y, call.y_shape), call.dtype)
+    y, _ = engine().maxpool_fwd(x, plan, False)
+    return restored(shaped(y, y_shape), dtype)
 
 
-def maximum_and_ctx(x: Array, call: PoolCall) -> tuple[Array, PoolContext]:
+def maximum_and_ctx(
+    op: str, x: Array, plan: PoolPlan, dtype: np.dtype[Any], y_shape: Shape
+) -> tuple[Array, PoolContext]:
     """Compute the largest values, and keep where they were."""
-    y, index = call.ops.maxpool_fwd(x, call.plan)
-    return restored(shaped(y, call.y_shape), call.dtype), PoolContext(call, index)
+    ops = engine()
+    y, index = ops.maxpool_fwd(x, plan)
+    return restored(shaped(y, y_shape), dtype), PoolContext(PoolCall(op, ops, plan, dtype, y_shape), index)
 
 
-def average(x: Array, call: PoolCall) -> Array:
+def average(x: Array, plan: PoolPlan, dtype: np.dtype[Any], y_shape: Shape) -> Array:
     """Compute the means."""
-    return restored(shaped(call.ops.avgpool_fwd(x, call.plan), call.y_shape), call.dtype)
+    return restored(shaped(engine().avgpool_fwd(x, plan), y_shape), dtype)
 
 
-def average_and_ctx(x: Array, call: PoolCall) -> tuple[Array, PoolContext]:
+def average_and_ctx(
+    op: str, x: Array, plan: PoolPlan, dtype: np.dtype[Any], y_shape: Shape
+) -> tuple[Array, PoolContext]:
     """Compute the means; their gradient needs the call alone."""
-    return average(x, call), PoolContext(call)
+    return average(x, plan, dtype, y_shape), PoolContext(PoolCall(op, engine(), plan, dtype, y_shape))
 
 
 def gradient_of_pool(op: str, dy: ArrayLike, ctx: PoolContext) -> Array:

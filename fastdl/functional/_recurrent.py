@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..backends import Ops
 from ..checks import same_shape, wanted
 from ..shapes_recurrent import RecurrentPlan, Saved, check_recurrent_bias, check_state, recurrent_plan
-from ._arrays import Array, as_array, canonical, check_ctx, engine, floats, gradient, restored
+from ._arrays import Array, as_array, canonical, check_ctx, engine, floats, gradient, restored, shaped
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -26,8 +26,7 @@ CELL = ("x", "h", "w_x", "w_h", "b")
 CELL_LSTM = ("x", "h", "c", "w_x", "w_h", "b")
 
 
-@dataclass(frozen=True, slots=True)
-class RecurrentCall:
+class RecurrentCall(NamedTuple):
     """One call: its arguments, checked and canonical, and what runs it. x is 0 at steps past a length."""
 
     op: str
@@ -82,34 +81,38 @@ def recurrent_call(
     values = (x, h, c, w_x, w_h, b) if lstm else (x, h, w_x, w_h, b)
     required = ("x", "w_x", "w_h")
     given = {name: value for name, value in zip(names, values) if value is not None or name in required}
-    optional = {"peepholes": peepholes, "recurrent_mask": recurrent_mask}
-    given |= {name: value for name, value in optional.items() if value is not None}
+    if peepholes is not None:
+        given["peepholes"] = peepholes
+    if recurrent_mask is not None:
+        given["recurrent_mask"] = recurrent_mask
     arrays, dtype, ready = floats(op, " ".join(given), *given.values())
-    shapes = {name: array.shape for name, array in zip(given, arrays)}
-    plan = recurrent_plan(op, kind, shapes["x"], shapes["w_x"], shapes["w_h"], reverse=bool(reverse))
+    canon = dict(zip(given, arrays))
+    plan = recurrent_plan(op, kind, canon["x"].shape, canon["w_x"].shape, canon["w_h"].shape, bool(reverse))
     state_names = names[1:-3]
     for name in (*state_names, "recurrent_mask"):
-        if name in shapes:
-            check_state(op, name, shapes[name], plan)
-    if "b" in shapes:
-        check_recurrent_bias(op, shapes["b"], plan)
-    if "peepholes" in shapes:
-        same_shape(op, "peepholes", shapes["peepholes"], (3, plan.units), "(i, f, o), each of H")
+        if name in canon:
+            check_state(op, name, canon[name].shape, plan)
+    if "b" in canon:
+        check_recurrent_bias(op, canon["b"].shape, plan)
+    if "peepholes" in canon:
+        same_shape(op, "peepholes", canon["peepholes"].shape, (3, plan.units), "(i, f, o), each of H")
     running = None if lengths is None else _lengths(op, lengths, plan)
 
-    canon = dict(zip(given, arrays if ready else canonical(arrays, dtype)))
-    x = canon["x"].reshape(plan.batch, plan.steps, plan.features)
+    if not ready:
+        canon = dict(zip(given, canonical(arrays, dtype)))
+    x = canon["x"]
     if running is not None:
         x = np.where(_within(running, plan), x, x.dtype.type(0))
-    zero = np.zeros((plan.batch, plan.units), x.dtype)
-    states = [canon.get(name, zero) for name in state_names]
+    states = [
+        canon[name] if name in canon else np.zeros((plan.batch, plan.units), x.dtype) for name in state_names
+    ]
     return RecurrentCall(
         op=op,
         ops=engine(),
         plan=plan,
         dtype=dtype,
         arguments=(*names, "peepholes") if "peepholes" in given else names,
-        x=x.reshape(plan.batch * plan.steps, plan.features),
+        x=shaped(x, (plan.batch * plan.steps, plan.features)),
         h=states[0],
         c=states[1] if lstm else None,
         w_x=canon["w_x"],

@@ -12,7 +12,7 @@ from ._pooling import (
     PoolContext,
     average,
     average_and_ctx,
-    global_call,
+    global_window,
     gradient_of_pool,
     maximum,
     maximum_and_ctx,
@@ -71,12 +71,12 @@ def global_max_pool2d(x: ArrayLike, *, layout: str = "NCHW") -> Array:
     >>> F.global_max_pool2d(np.arange(8.0).reshape(1, 2, 2, 2))
     array([[3., 7.]])
     """
-    return maximum(*global_call("global_max_pool2d", 2, x, layout))
+    return maximum(*global_window("global_max_pool2d", 2, x, layout))
 
 
 def global_max_pool2d_forward(x: ArrayLike, *, layout: str = "NCHW") -> tuple[Array, PoolContext]:
     """Return what `global_max_pool2d` returns, and the ctx that `global_max_pool2d_backward` takes."""
-    return maximum_and_ctx(*global_call("global_max_pool2d", 2, x, layout))
+    return maximum_and_ctx("global_max_pool2d", *global_window("global_max_pool2d", 2, x, layout))
 
 
 def global_max_pool2d_backward(dy: ArrayLike, ctx: PoolContext) -> Array:
@@ -94,12 +94,12 @@ def global_max_pool1d(x: ArrayLike, *, layout: str = "NCHW") -> Array:
     >>> F.global_max_pool1d(np.array([[[1.0, 3.0, 2.0]]]))
     array([[3.]])
     """
-    return maximum(*global_call("global_max_pool1d", 1, x, layout))
+    return maximum(*global_window("global_max_pool1d", 1, x, layout))
 
 
 def global_max_pool1d_forward(x: ArrayLike, *, layout: str = "NCHW") -> tuple[Array, PoolContext]:
     """Return what `global_max_pool1d` returns, and the ctx that `global_max_pool1d_backward` takes."""
-    return maximum_and_ctx(*global_call("global_max_pool1d", 1, x, layout))
+    return maximum_and_ctx("global_max_pool1d", *global_window("global_max_pool1d", 1, x, layout))
 
 
 def global_max_pool1d_backward(dy: ArrayLike, ctx: PoolContext) -> Array:
@@ -117,12 +117,12 @@ def global_max_pool3d(x: ArrayLike, *, layout: str = "NCHW") -> Array:
     >>> F.global_max_pool3d(np.arange(8.0).reshape(1, 1, 2, 2, 2))
     array([[7.]])
     """
-    return maximum(*global_call("global_max_pool3d", 3, x, layout))
+    return maximum(*global_window("global_max_pool3d", 3, x, layout))
 
 
 def global_max_pool3d_forward(x: ArrayLike, *, layout: str = "NCHW") -> tuple[Array, PoolContext]:
     """Return what `global_max_pool3d` returns, and the ctx that `global_max_pool3d_backward` takes."""
-    return maximum_and_ctx(*global_call("global_max_pool3d", 3, x, layout))
+    return maximum_and_ctx("global_max_pool3d", *global_window("global_max_pool3d", 3, x, layout))
 
 
 def global_max_pool3d_backward(dy: ArrayLike, ctx: PoolContext) -> Array:
@@ -158,12 +158,12 @@ def global_avg_pool2d(x: ArrayLike, *, layout: str = "NCHW") -> Array:
     >>> F.global_avg_pool2d(np.arange(8.0).reshape(1, 2, 2, 2))
     array([[1.5, 5.5]])
     """
-    return average(*global_call("global_avg_pool2d", 2, x, layout))
+    return average(*global_window("global_avg_pool2d", 2, x, layout))
 
 
 def global_avg_pool2d_forward(x: ArrayLike, *, layout: str = "NCHW") -> tuple[Array, PoolContext]:
     """Return what `global_avg_pool2d` returns, and the ctx that `global_avg_pool2d_backward` takes."""
-    return average_and_ctx(*global_call("global_avg_pool2d", 2, x, layout))
+    return average_and_ctx("global_avg_pool2d", *global_window("global_avg_pool2d", 2, x, layout))
 
 
 def global_avg_pool2d_backward(dy: ArrayLike, ctx: PoolContext) -> Array:
@@ -181,12 +181,12 @@ def global_avg_pool1d(x: ArrayLike, *, layout: str = "NCHW") -> Array:
     >>> F.global_avg_pool1d(np.array([[[1.0, 3.0, 2.0]]]))
     array([[2.]])
     """
-    return average(*global_call("global_avg_pool1d", 1, x, layout))
+    return average(*global_window("global_avg_pool1d", 1, x, layout))
 
 
 def global_avg_pool1d_forward(x: ArrayLike, *, layout: str = "NCHW") -> tuple[Array, PoolContext]:
     """Return what `global_avg_pool1d` returns, and the ctx that `global_avg_pool1d_backward` takes."""
-    return average_and_ctx(*global_call("global_avg_pool1d", 1, x, layout))
+    return average_and_ctx("global_avg_pool1d", *global_window("global_avg_pool1d", 1, x, layout))
 
 
 def global_avg_pool1d_backward(dy: ArrayLike, ctx: PoolContext) -> Array:
@@ -204,12 +204,12 @@ def global_avg_pool3d(x: ArrayLike, *, layout: str = "NCHW") -> Array:
     >>> F.global_avg_pool3d(np.arange(8.0).reshape(1, 1, 2, 2, 2))
     array([[3.5]])
     """
-    return average(*global_call("global_avg_pool3d", 3, x, layout))
+    return average(*global_window("global_avg_pool3d", 3, x, layout))
 
 
 def global_avg_pool3d_forward(x: ArrayLike, *, layout: str = "NCHW") -> tuple[Array, PoolContext]:
     """Return what `global_avg_pool3d` returns, and the ctx that `global_avg_pool3d_backward` takes."""
-    return average_and_ctx(*global_call("global_avg_pool3d", 3, x, layout))
+    return average_and_ctx("global_avg_pool3d", *global_window("global_avg_pool3d", 3, x, layout))
 
 
 def global_avg_pool3d_backward(dy: ArrayLike, ctx: PoolContext) -> Array:

@@ -16,7 +16,7 @@ from ._pooling import (
     gradient_of_pool,
     maximum,
     maximum_and_ctx,
-    window_call,
+    window,
 )
 
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ def max_pool2d(
     array([[ 5.,  7.],
            [13., 15.]])
     """
-    x, call = window_call("max_pool2d", 2, x, size, stride, padding, ceil_mode, layout)
-    return maximum(x, call)
+    return maximum(*window("max_pool2d", 2, x, size, stride, padding, ceil_mode, layout))
 
 
 def max_pool2d_forward(
@@ -105,8 +104,9 @@ def max_pool2d_forward(
     layout: str = "NCHW",
 ) -> tuple[Array, PoolContext]:
     """Return what `max_pool2d` returns, and the ctx that `max_pool2d_backward` takes."""
-    x, call = window_call("max_pool2d", 2, x, size, stride, padding, ceil_mode, layout)
-    return maximum_and_ctx(x, call)
+    return maximum_and_ctx(
+        "max_pool2d", *window("max_pool2d", 2, x, size, stride, padding, ceil_mode, layout)
+    )
 
 
 def max_pool2d_backward(dy: ArrayLike, ctx: PoolContext) -> Array:
@@ -134,8 +134,7 @@ def max_pool1d(
     >>> F.max_pool1d(np.array([[[1.0, 3.0, 2.0, 0.0]]]), 2)
     array([[[3., 2.]]])
     """
-    x, call = window_call("max_pool1d", 1, x, size, stride, padding, ceil_mode, layout)
-    return maximum(x, call)
+    return maximum(*window("max_pool1d", 1, x, size, stride, padding, ceil_mode, layout))
 
 
 def max_pool1d_forward(
@@ -148,8 +147,9 @@ def max_pool1d_forward(
     layout: str = "NCHW",
 ) -> tuple[Array, PoolContext]:
     """Return what `max_pool1d` returns, and the ctx that `max_pool1d_backward` takes."""
-    x, call = window_call("max_pool1d", 1, x, size, stride, padding, ceil_mode, layout)
-    return maximum_and_ctx(x, call)
+    return maximum_and_ctx(
+        "max_pool1d", *window("max_pool1d", 1, x, size, stride, padding, ceil_mode, layout)
+    )
 
 
 def max_pool1d_backward(dy: ArrayLike, ctx: PoolContext) -> Array:
@@ -177,8 +177,7 @@ def max_pool3d(
     >>> F.max_pool3d(np.arange(8.0).reshape(1, 1, 2, 2, 2), 2).ravel()
     array([7.])
     """
-    x, call = window_call("max_pool3d", 3, x, size, stride, padding, ceil_mode, layout)
-    return maximum(x, call)
+    return maximum(*window("max_pool3d", 3, x, size, stride, padding, ceil_mode, layout))
 
 
 def max_pool3d_forward(
@@ -191,8 +190,9 @@ def max_pool3d_forward(
     layout: str = "NCHW",
 ) -> tuple[Array, PoolContext]:
     """Return what `max_pool3d` returns, and the ctx that `max_pool3d_backward` takes."""
-    x, call = window_call("max_pool3d", 3, x, size, stride, padding, ceil_mode, layout)
-    return maximum_and_ctx(x, call)
+    return maximum_and_ctx(
+        "max_pool3d", *window("max_pool3d", 3, x, size, stride, padding, ceil_mode, layout)
+    )
 
 
 def max_pool3d_backward(dy: ArrayLike, ctx: PoolContext) -> Array:
@@ -236,8 +236,7 @@ def avg_pool2d(
     array([[0.25, 0.25],
            [0.25, 0.25]])
     """
-    x, call = window_call("avg_pool2d", 2, x, size, stride, padding, ceil_mode, layout, count_include_pad)
-    return average(x, call)
+    return average(*window("avg_pool2d", 2, x, size, stride, padding, ceil_mode, layout, count_include_pad))
 
 
 def avg_pool2d_forward(
@@ -251,8 +250,9 @@ def avg_pool2d_forward(
     layout: str = "NCHW",
 ) -> tuple[Array, PoolContext]:
     """Return what `avg_pool2d` returns, and the ctx that `avg_pool2d_backward` takes."""
-    x, call = window_call("avg_pool2d", 2, x, size, stride, padding, ceil_mode, layout, count_include_pad)
-    return average_and_ctx(x, call)
+    return average_and_ctx(
+        "avg_pool2d", *window("avg_pool2d", 2, x, size, stride, padding, ceil_mode, layout, count_include_pad)
+    )
 
 
 def avg_pool2d_backward(dy: ArrayLike, ctx: PoolContext) -> Array:
@@ -281,8 +281,7 @@ def avg_pool1d(
     >>> F.avg_pool1d(np.array([[[1.0, 3.0, 2.0, 0.0]]]), 2)
     array([[[2., 1.]]])
     """
-    x, call = window_call("avg_pool1d", 1, x, size, stride, padding, ceil_mode, layout, count_include_pad)
-    return average(x, call)
+    return average(*window("avg_pool1d", 1, x, size, stride, padding, ceil_mode, layout, count_include_pad))
 
 
 def avg_pool1d_forward(
@@ -296,8 +295,9 @@ def avg_pool1d_forward(
     layout: str = "NCHW",
 ) -> tuple[Array, PoolContext]:
     """Return what `avg_pool1d` returns, and the ctx that `avg_pool1d_backward` takes."""
-    x, call = window_call("avg_pool1d", 1, x, size, stride, padding, ceil_mode, layout, count_include_pad)
-    return average_and_ctx(x, call)
+    return average_and_ctx(
+        "avg_pool1d", *window("avg_pool1d", 1, x, size, stride, padding, ceil_mode, layout, count_include_pad)
+    )
 
 
 def avg_pool1d_backward(dy: ArrayLike, ctx: PoolContext) -> Array:
@@ -326,8 +326,7 @@ def avg_pool3d(
     >>> F.avg_pool3d(np.arange(8.0).reshape(1, 1, 2, 2, 2), 2).ravel()
     array([3.5])
     """
-    x, call = window_call("avg_pool3d", 3, x, size, stride, padding, ceil_mode, layout, count_include_pad)
-    return average(x, call)
+    return average(*window("avg_pool3d", 3, x, size, stride, padding, ceil_mode, layout, count_include_pad))
 
 
 def avg_pool3d_forward(
@@ -341,8 +340,9 @@ def avg_pool3d_forward(
     layout: str = "NCHW",
 ) -> tuple[Array, PoolContext]:
     """Return what `avg_pool3d` returns, and the ctx that `avg_pool3d_backward` takes."""
-    x, call = window_call("avg_pool3d", 3, x, size, stride, padding, ceil_mode, layout, count_include_pad)
-    return average_and_ctx(x, call)
+    return average_and_ctx(
+        "avg_pool3d", *window("avg_pool3d", 3, x, size, stride, padding, ceil_mode, layout, count_include_pad)
+    )
 
 
 def avg_pool3d_backward(dy: ArrayLike, ctx: PoolContext) -> Array:

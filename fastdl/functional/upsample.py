@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..checks import Ints
-from ..shapes import UpsamplePlan, upsample_plan
+from ..shapes_upsample import UpsamplePlan, upsample_plan
 from ._arrays import Array, LinearMapContext, canonical, check_ctx, engine, floats, gradient, restored
 
 if TYPE_CHECKING:

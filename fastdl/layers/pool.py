@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import checks
 from ..checks import Ints
-from ..shapes import UPSAMPLE_MODES
+from ..shapes_upsample import UPSAMPLE_MODES
 from .base import Array, Back
 from .operation import FunctionLayer, Operation, functions_layout, resolve_data_format
 

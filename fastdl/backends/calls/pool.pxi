@@ -2,15 +2,13 @@
 
 
 cdef int unpack_pool(fd_pool *p, object plan) except -1:
-    p.batch, p.channels = plan.batch, plan.channels
-    spatial(p.in_, plan.in_size)
-    spatial(p.size, plan.size)
-    spatial(p.stride, plan.stride)
-    spatial(p.pad_before, plan.pad_before)
-    spatial(p.pad_after, plan.pad_after)
-    spatial(p.out, plan.out_size)
-    p.channels_last = plan.layout == "NHWC"
-    p.count_include_pad = plan.count_include_pad
+    cdef tuple sizes = plan.sizes
+    cdef int64_t *of = <int64_t *> p  # it has no other fields than sizes
+    cdef int i
+    if len(sizes) * sizeof(int64_t) != sizeof(fd_pool):
+        raise ValueError("the sizes of a pooling are not those of fd_pool")
+    for i in range(<int> len(sizes)):
+        of[i] = sizes[i]
     return 0
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from ..views import volume
 
 if TYPE_CHECKING:
-    from ...shapes import PoolPlan, UpsamplePlan
+    from ...shapes import PoolPlan
+    from ...shapes_upsample import UpsamplePlan
 
 Index = tuple[int, ...]
 

@@ -12,7 +12,8 @@ import numpy as np
 from ..views import cropped, inside, volume, windows
 
 if TYPE_CHECKING:
-    from ...shapes import PoolPlan, UpsamplePlan
+    from ...shapes import PoolPlan
+    from ...shapes_upsample import UpsamplePlan
 
 
 def _frame(plan: PoolPlan, fill: float, dtype: np.dtype) -> np.ndarray:
