@@ -66,8 +66,10 @@ def _optimizer(name: str, *fingerprints: str) -> Target:
 
 TARGETS = (
     _layer("Relu", "d33f8fa6fdb9c2ef", exact="layers", by_name=True),
-    _layer("Sigmoid", "ace5cbf1f1a8d8a3"),
+    _layer("Sigmoid", "ace5cbf1f1a8d8a3", "dbdf4edf0048f072"),
     _layer("Affine", "9a712e876c910d53", by_name=True),
+    _layer("Relu", "5f6ea3190ea43e1a", "6ac3f8d9c7cb09a9", module="course", exact="course", by_name=True),
+    _layer("Affine", "fd1d6acd818e886e", module="course"),
     _layer("SoftmaxWithLoss", "51ea9eded080a69a", batch=("x", "t")),
     _layer("BatchNormalization", "29f37de1624c713e", by_name=True, private=("xc", "xn", "std")),
     _layer(

@@ -17,7 +17,7 @@ class Network:
     cost: Any
 
     def update_mini_batch(self, mini_batch: Samples, eta: float, lmbda: float, n: int) -> None:
-        """Take one step down the gradient of the mean cost and of lmbda / 2n times the squares of the weights."""
+        """Take one step down the gradient of the mean cost and of lmbda / 2n times the squared weights."""
         layers = layers_of(self)
         x, y = rows_of(mini_batch, layers)
         kept = 1 - eta * (lmbda / n)
