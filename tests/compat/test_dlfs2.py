@@ -365,6 +365,29 @@ def test_ppmi_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines == [f"{100 * count / 225:.1f}% done" for count in range(3, 226, 3)]
 
 
+@pytest.mark.parametrize("dtype", ["f", "d", "i", "e"])
+def test_the_words_that_are_most_similar(dtype: str, capsys: pytest.CaptureFixture[str]) -> None:
+    names = {i: f"word{i}" for i in range(400)}
+    numbers = {name: i for i, name in names.items()}
+    matrix = (normal(400, 30) * 9).astype(dtype)
+    said = []
+    for most_similar in (textbook.most_similar, BY_NAME["most_similar"].replacement("exact")):
+        most_similar("word7", numbers, names, matrix)
+        most_similar("word0", numbers, names, matrix, top=3)
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    matrix[1] = matrix[2] = matrix[7] + 1
+    for query, bad in (
+        ("word9999", matrix),
+        ("word7", matrix),
+        ("word7", matrix[:9]),
+        ("word7", matrix.tolist()),
+    ):
+        with pytest.raises(Unserved):
+            most_similar(query, numbers, names, bad)
+    assert not capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["layers", "time_layers", "functions", "optimizer", "trainer", "util"])
 def test_modules_offer_what_the_books_do(name: str) -> None:
     module = importlib.import_module(f"fastdl.compat.dlfs2.{name}")

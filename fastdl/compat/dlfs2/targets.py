@@ -94,6 +94,7 @@ TARGETS: tuple[Target, ...] = (
     _exactly(
         "create_co_matrix", "util", "4e61e709bf3a354b", "ff848a55708f4aed", sample="samples:part_of_corpus"
     ),
+    _exactly("most_similar", "util", "13e271e31cdce076", trial=False),
     _exactly("create_contexts_target", "util", "827ba1cb6c2d1282", sample="samples:part_of_corpus"),
     Target(
         "ppmi",

@@ -14,6 +14,7 @@ __all__ = [
     "convert_one_hot",
     "create_co_matrix",
     "create_contexts_target",
+    "most_similar",
     "ppmi",
 ]
 
@@ -109,3 +110,51 @@ def ppmi(C: Array, verbose: bool = False, eps: float = 1e-8) -> Array:
                 print(f"{100 * count / elements:.1f}% done")
             done += len(row)
     return M
+
+
+_NEAR, _NEAR_HALF = 1e-4, 0.02  # by which two ways to the same cosine may differ, the second in float16
+_LONG, _LONG_HALF = 1 << 14, 100  # rows whose squares and their sum may be computed in the rows' own type
+_SHORT_HALF = 0.005  # elements whose squares float16 still has to a hundredth
+_CANDIDATES = 2000
+
+
+def most_similar(
+    query: str, word_to_id: dict[str, int], id_to_word: dict[int, str], word_matrix: Array, top: int = 5
+) -> None:
+    """Print the words whose rows of word_matrix (V, D) have the largest cosines with the query's.
+
+    One product finds which words may be among them; their cosines are then computed one by one, as the book
+    does, so that what is printed is the same.
+    """
+    plain(word_matrix)
+    if word_matrix.ndim != 2 or word_matrix.dtype.kind not in "iuf" or query not in word_to_id or top < 1:
+        raise Unserved("no matrix, or no such word")
+    matrix = word_matrix[: len(id_to_word)].astype(np.float64)
+    if len(matrix) < len(id_to_word):
+        raise Unserved("not a row for each word")
+    of_query = word_matrix[word_to_id[query]]
+    itemsize = word_matrix.dtype.itemsize
+    lengths = np.sqrt(np.einsum("vd,vd->v", matrix, matrix)) + 1e-8
+    rough = matrix @ _unit(of_query).astype(np.float64) / lengths
+    if not np.isfinite(rough).all():
+        raise Unserved("not all cosines are numbers")
+    half, least = itemsize == 2, lengths.min() / len(of_query) ** 0.5
+    if lengths.max() > (_LONG_HALF if half else _LONG) or (half and least < _SHORT_HALF):
+        raise Unserved("squares that do not fit their type well")
+    last = np.partition(rough, -min(top + 1, len(rough)))[-min(top + 1, len(rough))]
+    candidates = np.flatnonzero(rough >= last - (_NEAR_HALF if half else _NEAR))
+    if len(candidates) > _CANDIDATES:
+        raise Unserved("too many words are alike")
+    cosines = np.array([np.dot(_unit(word_matrix[i]), _unit(of_query)) for i in candidates], np.float64)
+    order = np.argsort(-cosines)
+    if len(set(cosines.tolist())) < len(cosines):
+        raise Unserved("words that are equally near have no order")
+    print("\n[query] " + query)
+    found = [i for i in order if id_to_word[candidates[i]] != query]
+    for i in found[:top]:
+        print(f" {id_to_word[candidates[i]]}: {cosines[i]}")
+
+
+def _unit(x: Array) -> Array:
+    unit: Array = x / (np.sqrt(np.sum(x**2)) + 1e-8)
+    return unit

@@ -386,3 +386,15 @@ def ppmi(C, verbose=False, eps=1e-8):
     for (i, j), count in np.ndenumerate(C):
         M[i, j] = max(0, np.log2(count * C.sum() / (S[j] * S[i]) + eps))
     return M
+
+
+def most_similar(query, word_to_id, id_to_word, word_matrix, top=5):
+    def unit(x):
+        return x / (np.sqrt(np.sum(x**2)) + 1e-8)
+
+    print("\n[query] " + query)
+    nearness = np.zeros(len(id_to_word))
+    for i in range(len(nearness)):
+        nearness[i] = np.dot(unit(word_matrix[i]), unit(word_matrix[word_to_id[query]]))
+    for i in [i for i in np.argsort(-nearness) if id_to_word[i] != query][:top]:
+        print(f" {id_to_word[i]}: {nearness[i]}")
