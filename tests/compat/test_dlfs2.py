@@ -118,6 +118,7 @@ def test_time_embedding(V: int, dtype: str, tier: str) -> None:
     for seed in range(2):
         pair("forward", rng(seed).integers(-1, V, (5, 4)))
         pair("backward", normal(5, 4, 6, seed=seed))
+        pair("backward", normal(5, 4, 6, dtype="d", seed=seed))
 
 
 @pytest.mark.parametrize("tier", ["fast", "exact"])
@@ -128,6 +129,7 @@ def test_embedding(V: int, tier: str) -> None:
     for seed in range(2):
         pair("forward", rng(seed).integers(-2, V, 50).astype("i"))
         pair("backward", normal(50, 6, seed=seed))
+        pair("backward", normal(50, 6, dtype="d", seed=seed))
         for layer in (pair.ours, pair.theirs):
             layer.grads[0][...] += 1  # whoever else writes is written over
     for bad in (np.array([V]), np.array([True, False]), np.zeros((2, 2), "i")):

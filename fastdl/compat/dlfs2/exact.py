@@ -13,7 +13,7 @@ import numpy as np
 
 from ..tier import Unserved, recall, remember
 from . import layers, time_layers
-from .arrays import FLOAT32, FLOAT64, Array, engine, plain, ready
+from .arrays import FLOAT32, FLOAT64, Array, engine, plain, ready, set_rows
 
 __all__ = ["Embedding", "TimeAffine", "TimeEmbedding", "TimeSoftmaxWithLoss", "softmax"]
 
@@ -56,6 +56,15 @@ class Embedding(layers.Embedding):
         _in_order()
         return layers.Embedding.forward(self, idx)
 
+    def backward(self, dout: Array) -> None:
+        """Write the gradient of W: rows that were not taken are 0."""
+        ids, (grad,) = recall(self), self.grads
+        if dout.dtype == grad.dtype:
+            set_rows(grad, ids, dout)
+        else:  # each sum is rounded to the gradient's type once more
+            grad.fill(0)
+            np.add.at(grad, ids, dout)
+
 
 class TimeEmbedding(time_layers.TimeEmbedding):
     """Rows of W by their numbers.
@@ -76,6 +85,14 @@ class TimeEmbedding(time_layers.TimeEmbedding):
         """Write the gradient of W: of each word first the sum of each step, then that of the steps."""
         ids, (grad,) = recall(self), self.grads
         steps, size = ids.shape[1], len(grad)
+        if dout.dtype != grad.dtype:
+            parts = np.zeros((steps, *grad.shape), grad.dtype)
+            for t in range(steps):
+                np.add.at(parts[t], ids[:, t], dout[:, t])
+            grad[...] = parts[0]
+            for part in parts[1:]:
+                grad += part
+            return
         at_step = (ids + np.arange(steps) * size).T.reshape(-1)
         found, place = np.unique(at_step, return_inverse=True)
         terms = ready(dout.transpose(1, 0, 2), grad.dtype).reshape(len(at_step), -1)
