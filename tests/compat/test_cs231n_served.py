@@ -135,13 +135,14 @@ def test_adam_is_served_in_the_way_it_was_written(learner, step):
     assert adam.counts["adam"].calls == (0 if step == "upwards" else 70)
 
 
+@pytest.mark.parametrize("narrow", ["", ".astype(Wx.dtype)"])
 @pytest.mark.parametrize("dtype", "fd")
-def test_a_students_lstm_is_served_whole(learner, dtype):
+def test_a_students_lstm_is_served_whole(learner, dtype, narrow):
     x, h0, b = draw((16, 12, 30), dtype), draw((16, 40), dtype, 1), draw(160, dtype, 4)
     weights = [draw((30, 160), dtype, 2) / 4, draw((40, 160), dtype, 3) / 4]
     weights = [w.astype(dtype) for w in weights]
     dh, found = draw((16, 12, 40), seed=5), []
-    for module in learner(LSTM):
+    for module in learner(LSTM.replace(".astype(Wx.dtype)", narrow)):
         h, cache = module.lstm_forward(x, h0, *weights, b)
         found.append((h, *module.lstm_backward(dh, cache)))
     for theirs, ours in zip(*found, strict=True):

@@ -23,9 +23,12 @@ class Sequence(NamedTuple):
     w_h: Array
     saved: Any
     like: tuple[Any, ...]  # the arguments as they came
+    wide: bool  # whether all gradients fill float64, too
 
 
-def run(kind: str, arrays: list[Array], like: tuple[Any, ...]) -> tuple[Array, Sequence]:
+def run(
+    kind: str, arrays: list[Array], like: tuple[Any, ...], *, wide: bool = False
+) -> tuple[Array, Sequence]:
     """Return all h (N, T, H) of a recurrence over x (N, T, D) from h0 (N, H) and, in an LSTM, c = 0.
 
     The arrays are x, h0, w_x, w_h and b, ready for the engine; `like` are those that they were made from.
@@ -39,14 +42,14 @@ def run(kind: str, arrays: list[Array], like: tuple[Any, ...]) -> tuple[Array, S
     z = ops.gemm(rows, w_x, b).reshape(plan.batch, plan.steps, plan.columns)
     c0 = np.zeros_like(h0) if kind == "lstm" else None
     hs, _, _, saved = ops.rnn_fwd(z, h0, c0, w_h, None, None, None, None, plan, True)
-    return hs, Sequence(plan, rows, w_x, w_h, saved, like)
+    return hs, Sequence(plan, rows, w_x, w_h, saved, like, wide)
 
 
 def gradients_through_time(dh: Any, cache: Any, kind: str) -> tuple[Array, Array, Array, Array, Array]:
     """Return the gradients of x, h0, w_x, w_h and b from that of all h, (N, T, H)."""
     if not isinstance(cache, Sequence) or cache.plan.kind != kind:
         raise Unserved(NOT_OURS)
-    plan, rows, w_x, w_h, saved, _ = cache
+    plan, rows, w_x, w_h, saved = cache[:5]
     dhs = np.require(floats(dh)[0], w_h.dtype)
     if dhs.shape != (plan.batch, plan.steps, plan.units):
         raise Unserved("a gradient of another shape than the states")

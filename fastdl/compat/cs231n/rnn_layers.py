@@ -75,9 +75,17 @@ def rnn_forward(x: Any, h0: Any, Wx: Any, Wh: Any, b: Any) -> tuple[Array, Seque
     return wide(hs), cache
 
 
+def rnn_forward_wide(x: Any, h0: Any, Wx: Any, Wh: Any, b: Any) -> tuple[Array, Sequence]:
+    """Do what `rnn_forward` does, for a backward pass whose gradients are all of float64."""
+    hs, cache = rnn_forward(x, h0, Wx, Wh, b)
+    return hs, cache._replace(wide=True)
+
+
 def rnn_backward(dh: Any, cache: Any) -> tuple[Array, ...]:
     """Return the gradients (dx, dh0, dWx, dWh, db) from that of all h, (N, T, H)."""
     dx, dh0, dWx, dWh, db = gradients_through_time(dh, cache, "tanh")
+    if cache.wide:
+        return tuple(map(wide, (dx, dh0, dWx, dWh, db)))
     _, _, Wx, Wh, b = cache.like
     return wide(dx), wide(dh0), answer(dWx, Wx), answer(dWh, Wh), answer(db, b)
 
@@ -136,10 +144,17 @@ def lstm_forward(x: Any, h0: Any, Wx: Any, Wh: Any, b: Any) -> tuple[Array, Sequ
     return wide(hs), cache
 
 
+def lstm_forward_wide(x: Any, h0: Any, Wx: Any, Wh: Any, b: Any) -> tuple[Array, Sequence]:
+    """Do what `lstm_forward` does, for a backward pass whose gradients are all of float64."""
+    hs, cache = lstm_forward(x, h0, Wx, Wh, b)
+    return hs, cache._replace(wide=True)
+
+
 def lstm_backward(dh: Any, cache: Any) -> tuple[Array, ...]:
     """Return the gradients (dx, dh0, dWx, dWh, db) from that of all h, (N, T, H)."""
     dx, dh0, *weights = gradients_through_time(dh, cache, "lstm")
-    return wide(dx), answer(dh0, *cache.like), *(wide(exchanged(dw)) for dw in weights)
+    dh0 = wide(dh0) if cache.wide else answer(dh0, *cache.like)
+    return wide(dx), dh0, *(wide(exchanged(dw)) for dw in weights)
 
 
 def word_embedding_forward(x: Any, W: Any) -> tuple[Array, tuple[Any, Any]]:
