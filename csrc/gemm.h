@@ -19,9 +19,10 @@
 #endif
 #define NR (NV * VL)
 
-#define KC (2048 / TBYTES) /* steps of k a block: a B panel of KC steps stays in the level-2 cache beside A's */
-#define GEMM_AHEAD 16      /* rows of B that are asked for ahead where each is a piece of a longer one */
-#define LINE (64 / TBYTES) /* elements of a cache line */
+#define KC (2048 / TBYTES)        /* steps of k a block: a B panel of KC steps stays in the level-2 cache beside A's */
+#define GEMM_AHEAD 16             /* rows of B that are asked for ahead where each is a piece of a longer one */
+#define LINE (64 / TBYTES)        /* elements of a cache line */
+#define GEMM_ASKS (MR * NV >= 24) /* whether a step is long enough to ask for memory on the way */
 
 /* acc[i][j] += a[i * pitch] * b[j][offset ...] for i < mr, j < nv: one step of k. The lower half of the rows has a
  * pointer of its own: the addresses of all are made of few registers then, and none waits in a vector's. */
@@ -145,14 +146,14 @@ static void FD(gemm_tile)(const FD(tile_end) *end, const T *restrict a, int64_t 
 #pragma GCC unroll 1 /* addresses for all at once would need more registers than there are */
     for (int i = 0; i < end->rows; i++, row += end->pitch)
         for (int j = 0; j < NV; j += LINE / VL) __builtin_prefetch(row + j * VL, 1);
-#define KERNEL(mr, nv)                                                             \
-    for (int j = 0; j < nv; j++) columns[j] = b + j * VL;                          \
-    FD(clear)(acc, mr, nv);                                                        \
-    for (int64_t p = 0; p < k; p++) {                                              \
-        const T *from = ahead.from + (p & ahead.mask) * ahead.pitch;               \
-        for (int j = 0; j < nv; j += LINE / VL) __builtin_prefetch(from + j * VL); \
-        FD(multiply_add)(acc, a + p * a_step, a_row, columns, p * b_row, mr, nv);  \
-    }                                                                              \
+#define KERNEL(mr, nv)                                                                          \
+    for (int j = 0; j < nv; j++) columns[j] = b + j * VL;                                       \
+    FD(clear)(acc, mr, nv);                                                                     \
+    for (int64_t p = 0; p < k; p++) {                                                           \
+        const T *from = ahead.from + (p & ahead.mask) * ahead.pitch;                            \
+        for (int j = 0; GEMM_ASKS && j < nv; j += LINE / VL) __builtin_prefetch(from + j * VL); \
+        FD(multiply_add)(acc, a + p * a_step, a_row, columns, p * b_row, mr, nv);               \
+    }                                                                                           \
     FD(end_tile)(end, acc, mr, nv)
     FD_WITH_TILE(KERNEL, end->rows, FD(ceil_div)(end->columns, VL));
 #undef KERNEL

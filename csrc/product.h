@@ -208,8 +208,9 @@ static int64_t FD(gemm_chunks)(FD(gemm_block) *g, int threads) {
     }
 }
 
-/* Whether rows of b lie so far apart, each in a page of its own, that m rows of a repay packing them. */
-static int FD(gemm_far)(int64_t m, int64_t n) { return n >= GEMM_PAGE && m * n > 8 * MR * GEMM_PAGE; }
+/* Whether rows of b lie so far apart, each in a page of its own, that m rows of a repay packing them. Short rows do too
+ * where they are not asked for. */
+static int FD(gemm_far)(int64_t m, int64_t n) { return (n >= GEMM_PAGE || !GEMM_ASKS) && m * n > 8 * MR * GEMM_PAGE; }
 
 /* The product of g's operands; k is a whole number of segments. */
 static int FD(run_gemm)(FD(gemm_block) *g, int64_t m, int64_t n, int64_t k, int threads) {

@@ -53,6 +53,7 @@
 #undef MC
 #undef GEMM_FEW_STEPS
 #undef GEMM_AHEAD
+#undef GEMM_ASKS
 #undef GEMM_COLUMNS
 #undef GEMM_GROUP
 #undef GEMM_PAGE
