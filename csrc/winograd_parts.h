@@ -100,7 +100,7 @@ static int64_t FD(products_of_tile)(const FD(tiling) *g) {
 /* Cut a tap sum; 0 where the algorithm does not apply. */
 static int FD(cut_sum)(FD(tiling) *g, const FD(tap_sum) *s, int64_t most) {
     const FD(axis) *d = &s->axis[0];
-    if (TBYTES != 4 || d->taps != 1 || d->lattice != 1 || d->source != 1 || d->edge[0] != 0) return 0;
+    if (d->taps != 1 || d->lattice != 1 || d->source != 1 || d->edge[0] != 0) return 0;
     *g = (FD(tiling)){.s = s, .taps = most, .size = most + 3, .products = (most + 3) * (most + 3)};
     for (int i = 0; i < 2; i++)
         if (!FD(cut_axis)(&g->cut[i], &s->axis[i + 1], most)) return 0;

@@ -11,7 +11,7 @@ from .target import Target
 
 __all__ = ["FAMILIES", "PACKAGES", "by_name", "supplied"]
 
-FAMILIES = ("cs231n", "dezero", "dlfs1", "dlfs2", "ml_from_scratch", "numpy_ml")
+FAMILIES = ("cs231n", "dezero", "dlfs1", "dlfs2", "ml_from_scratch", "nndl", "numpy_ml")
 
 PACKAGES = frozenset({"dezero", "mlfromscratch", "numpy_ml"})
 """Teaching code that people also install. Nothing else beside other installed packages is looked at."""
