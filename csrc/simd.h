@@ -331,10 +331,22 @@ static inline V vload_step(const T *p, int64_t step, int64_t n) {
     return vload(lane);
 }
 
-/* p[i * step] = v[i] for i < n. */
+/* p[i * step] = v[i] for i < n; nothing between them is touched. */
 static inline void vstore_step(T *p, V v, int64_t step, int64_t n) {
     if (step == 1) {
         vstore_upto(p, v, n);
+#if FD_ISA == FD_AVX512
+    } else if (step == 2) {
+        const uint32_t even = 0x55555555u & (uint32_t)((1ull << 2 * n) - 1);
+        const V low = vinterleave_low(v, v), high = vinterleave_high(v, v);
+#if TBYTES == 4
+        _mm512_mask_storeu_ps(p, (__mmask16)even, (__m512)low);
+        _mm512_mask_storeu_ps(p + VL, (__mmask16)(even >> VL), (__m512)high);
+#else
+        _mm512_mask_storeu_pd(p, (__mmask8)even, (__m512d)low);
+        _mm512_mask_storeu_pd(p + VL, (__mmask8)(even >> VL), (__m512d)high);
+#endif
+#endif
     } else {
         T lane[VL];
         vstore(lane, v);

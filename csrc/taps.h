@@ -113,12 +113,7 @@ static void FD(store_tile)(T *out, const T *tile, const FD(tap_sum) *s, FD(curso
         for (int i = 0; i < outputs; i++) {
             T *to = first + i * s->out_c;
             const T *from = tile + i * NR + lane;
-            if (sw == 1 && valid == VL)
-                vstore(to, vload(from));
-            else if (sw == 1)
-                vstore_tail(to, vload_tail(from, valid), valid);
-            else
-                for (int64_t j = 0; j < valid; j++) to[j * sw] = from[j];
+            vstore_step(to, vload_upto(from, valid), sw, valid);
         }
     }
 }

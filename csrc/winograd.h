@@ -157,20 +157,13 @@ static void FD(store_patch)(T *out, int64_t channel, const FD(image) *image, con
                             int64_t row, int64_t column, int64_t height, int64_t width) {
     const int64_t rows = FD(least)(image->size[1] - row, height), columns = FD(least)(image->size[2] - column, width);
     const int64_t step = image->stride[2], lanes = FD(least)(outputs, VL);
-    for (int64_t i = 0; i < rows; i++, patch += width * VL) {
-        T *to = out + (row + i) * image->stride[1] + column * step;
-        if (channel == 1) {
-            for (int64_t j = 0; j < columns; j++) vstore_upto(to + j * step, vload(patch + j * VL), lanes);
-            continue;
-        }
-        for (int64_t j = 0, count; j < columns; j += count) {
-            V square[VL];
-            count = FD(least)(columns - j, VL);
-            for (int64_t p = 0; p < VL; p++) square[p] = p < count ? vload(patch + (j + p) * VL) : (V){0};
-            vtranspose(square);
-            for (int64_t o = 0; o < lanes; o++) vstore_step(to + o * channel + j * step, square[o], step, count);
-        }
+    out += row * image->stride[1] + column * step;
+    if (channel != 1) {
+        FD(turn_back)(out, channel, image->stride, lanes, patch, rows, columns, width);
+        return;
     }
+    for (int64_t i = 0; i < rows; i++, out += image->stride[1], patch += width * VL)
+        for (int64_t j = 0; j < columns; j++) vstore_upto(out + j * step, vload(patch + j * VL), lanes);
 }
 
 /* patch = A^T m A + bias for VL outputs of every tile; the sum of what is returned is 0 if and only if all is finite.
