@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -54,16 +55,17 @@ def loaded(path: str) -> Iterator[Learner]:
         If the file cannot be read.
     """
     path = os.path.abspath(path)
-    with open(path, "rb") as file:
-        source = file.read()
+    with open(path, "rb"):  # an error here is the caller's, and one while it runs is the learner's
+        pass
     folder, name = os.path.dirname(path), os.path.splitext(os.path.basename(path))[0]
+    loader = SourceFileLoader(name, path)
     module = ModuleType(name)
     module.__file__ = path
     before = dict(sys.modules)
     sys.modules[name] = module  # where pickles and dataclasses look for it
     sys.path.insert(0, folder)
     try:
-        error = _run(source, path, module)
+        error = _run(loader, module)
         yield Learner(path, vars(module), _definitions(module, path), error)
     finally:
         with contextlib.suppress(ValueError):
@@ -75,15 +77,18 @@ def loaded(path: str) -> Iterator[Learner]:
             sys.modules[name] = before[name]
 
 
-def _run(source: bytes, path: str, module: ModuleType) -> str:
-    """Run the file; return its traceback if it raises."""
+def _run(loader: SourceFileLoader, module: ModuleType) -> str:
+    """Run the file, of which no bytecode is kept; return its traceback if it raises."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         with quietly():
-            exec(compile(source, path, "exec"), vars(module))
+            loader.exec_module(module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit too: the file is not asked to end this program
-        return shown(error, path)
+        return shown(error, loader.path)
+    finally:
+        sys.dont_write_bytecode = before
     return ""
 
 
