@@ -191,7 +191,6 @@ def test_only_numpy_is_imported_at_the_top(path: Path) -> None:
 UNPICKLERS = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 EXECUTORS = {"__import__", "compile", "eval", "exec"}
 RUNNERS = {
-    "fastdl/compat/check/loading.py": {"compile", "exec"},
     "fastdl/compat/hook.py": {"compile"},
     "fastdl/compat/script.py": {"compile", "exec"},
 }

@@ -64,7 +64,7 @@ def test_winograd_in_float64_errs_no_more_than_its_roundings() -> None:
             strict = results()
     for slow, fast in zip(strict, default):
         error = np.sqrt(np.mean((fast - slow) ** 2) / np.mean(slow**2))
-        # Measured: 4e-15. The bound of float32, at which it is 3e-6, times the ratio of the units of rounding.
+        # Measured: 4e-15. The bound of float32, 3e-6, times the ratio of the units of rounding.
         assert 0 < error < 3e-6 * 2.0**-29
 
 

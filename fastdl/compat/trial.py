@@ -155,7 +155,7 @@ def trial(target: Target, theirs: Calls, ours: Calls, instance: Any, args: Any, 
                 restore()
                 their_seconds = _least(their_seconds, _run(theirs, instance, arguments).seconds)
     seconds = tuple(second / share for second in their_seconds)
-    if sum(our_seconds) > sum(their_seconds):
+    if not _sooner(our_seconds, their_seconds):
         return Verdict(False, "fastdl is not faster here", found.largest, seconds)
     return Verdict(True, "", found.largest, seconds)
 
@@ -246,6 +246,10 @@ def state_difference(target: Target, theirs: Mapping[str, Any], ours: Mapping[st
             return found
         largest = max(largest, found.largest)
     return Difference(largest)
+
+
+def _sooner(ours: list[float], theirs: list[float]) -> bool:
+    return sum(ours) <= sum(theirs)
 
 
 def _least(one: list[float], two: list[float]) -> list[float]:

@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from fastdl.compat import catalog, hook, recognise, tier
+from fastdl.compat import catalog, hook, recognise, tier, trial
 from fastdl.compat.target import Target
 from fastdl.compat.tier import Unserved, recall, remember
 
@@ -119,6 +119,9 @@ def family(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(catalog, "by_name", lambda: {target.name: (target,) for target in TARGETS})
     recognise.clear()
     monkeypatch.setattr(hook, "report", hook.Report())
+    monkeypatch.setattr(
+        trial, "_sooner", lambda ours, theirs: True
+    )  # what serves here is no question of the load
     for name in ("tier", "dtype", "verify"):
         monkeypatch.setattr(tier.settings, name, getattr(tier.Settings(), name))
     yield SimpleNamespace(report=hook.report)

@@ -15,7 +15,7 @@ import pytest
 from made_up import DOUBLE, HEAD, NOISE, SCALE, STEP, TARGETS, family  # noqa: F401 - a fixture
 
 import fastdl
-from fastdl.compat import hook, tier
+from fastdl.compat import hook, tier, trial
 from fastdl.compat.fingerprint import fingerprint
 from fastdl.compat.recognise import recognise
 
@@ -42,6 +42,7 @@ def calls(name: str) -> int:
     )
 
 
+PLAIN_SOONER = trial._sooner
 X = np.random.default_rng(0).standard_normal((600, 200))
 W = np.random.default_rng(1).standard_normal(200)
 
@@ -175,24 +176,10 @@ def test_a_wrong_backward_keeps_the_whole_class(tmp_path, monkeypatch):
 
 def test_what_is_not_faster_is_left_alone(tmp_path, monkeypatch):
     source = "def double(x, config):\n    return x * 2 + config['offset']\n".replace("'", '"')
-    monkeypatch.setattr("fastdl.compat.trial._run", slowed(hook))
+    monkeypatch.setattr("fastdl.compat.trial._sooner", lambda ours, theirs: False)
     learner = load(source, tmp_path, monkeypatch)
     learner.double(X, {"offset": 1})
     assert service("double").reasons == {"fastdl is not faster here": 1}
-
-
-def slowed(_):
-    from fastdl.compat import trial
-
-    plain = trial._run
-
-    def run(calls, instance, arguments):
-        found = plain(calls, instance, arguments)
-        if calls.first.__module__ == "made_up":
-            found.seconds[0] += 1.0
-        return found
-
-    return run
 
 
 def test_an_unserved_input_goes_to_the_original(tmp_path, monkeypatch):
@@ -335,6 +322,11 @@ def test_verify_sees_what_a_trial_could_not(tmp_path, monkeypatch):
 def test_accelerate_refuses_what_it_does_not_know(options):
     with pytest.raises(ValueError, match="accelerate: "):
         fastdl.accelerate(**options)
+
+
+@pytest.mark.parametrize(("ours", "sooner"), [([1.0, 1.0], True), ([0.5, 1.6], False)])
+def test_the_sooner_is_the_one_whose_calls_take_less_together(ours, sooner):
+    assert PLAIN_SOONER(ours, [1.5, 0.5]) is sooner
 
 
 def test_narrow_is_float32_only_where_it_was_allowed():
