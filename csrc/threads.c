@@ -10,10 +10,12 @@
  *     others' ranges, and calls off a worker that has not begun: on a busy machine nobody waits for a thread that the
  *     system has not woken yet.
  * (e) An idle worker spins for a moment, since the next loop of a layer is near, and then sleeps.
- * (f) Nothing exists before the first loop that needs it: an import starts no thread.
+ * (f) Workers stay off the processor on which the caller runs. Linux likes to wake a thread beside its waker, and
+ *     leaves the two of them on one processor for milliseconds, even though another is idle.
+ * (g) Nothing exists before the first loop that needs it: an import starts no thread.
  */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* sched_getaffinity */
+#define _GNU_SOURCE /* sched_getaffinity, pthread_setaffinity_np */
 #endif
 #include "fastdl.h"
 
@@ -118,6 +120,9 @@ typedef struct {
     atomic_llong next; /* the first task of its range that nobody has taken, */
     int64_t end;       /* and the range's end */
     arena scratch;
+#ifdef __linux__
+    pthread_t thread;
+#endif
 } worker;
 
 enum { IDLE, CALLED, AT_WORK };
@@ -127,6 +132,8 @@ static worker workers[MAX_THREADS - 1]; /* worker i is thread i + 1 of a loop; t
 static struct {
     atomic_flag taken;
     int started; /* workers that exist; like all below, it belongs to whoever has set `taken` */
+    int parted;  /* workers that may not run on the processor `apart` */
+    int apart;
     loop loop;
     uint64_t spin_ns;
     pthread_mutex_t lock;
@@ -233,6 +240,9 @@ static int start_thread(worker *w) {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = pthread_create(&id, &attributes, work, w);
+#ifdef __linux__
+    w->thread = id;
+#endif
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     return !failed;
@@ -278,10 +288,31 @@ static int await_workers(const loop *l, void *scratch) {
     return code;
 }
 
+#ifdef __linux__
+
+/* Keep the workers of a loop off the caller's processor, if there are as many others as it takes. */
+static void part(const loop *l) {
+    int here = sched_getcpu(), n = l->threads - 1;
+    cpu_set_t others;
+    if (here < 0 || (here == pool.apart && n <= pool.parted)) return;
+    if (sched_getaffinity(0, sizeof others, &others) != 0 || CPU_COUNT(&others) <= n) return;
+    CPU_CLR(here, &others);
+    pool.apart = here;
+    for (pool.parted = 0; pool.parted < n; pool.parted++)
+        if (pthread_setaffinity_np(workers[pool.parted].thread, sizeof others, &others) != 0) return;
+}
+
+#else
+
+static void part(const loop *l) { (void)l; }
+
+#endif
+
 /* Run the loop on the pool, which the caller has taken. With fewer threads to be had the result is the same. */
 static int run_on_pool(loop l, void *scratch, size_t bytes) {
     while (pool.started < l.threads - 1 && start_worker(&workers[pool.started])) pool.started++;
     if (l.threads > pool.started + 1) l.threads = pool.started + 1;
+    part(&l);
     for (int i = 0; i < l.threads - 1; i++)
         if (!reserve(&workers[i].scratch, bytes)) return FD_NOMEM;
 
@@ -332,6 +363,7 @@ static void forget_workers(void) {
         atomic_store(&workers[i].state, IDLE);
     }
     pool.started = 0;
+    pool.parted = 0;
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.done, NULL);
     atomic_store(&pool.pending, 0);
