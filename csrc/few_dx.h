@@ -156,10 +156,21 @@ static void FD(plan_few_dx)(FD(few_dx) *g) {
     g->line = FD(whole)(FD(ceil_div)(p->in[2], p->stride[2]), VL);
 }
 
-/* Whether there are fewer input channels than rows of a tile, and outputs enough to pay for adding up the parts. */
+/* Whether there are fewer input channels than rows of a tile, and parts cost less than a tap sum. In twelfths of a
+ * vector step a pixel of dy: a tap sum takes as long as one of 8/3 rows for one or two channels, whose few accumulators
+ * wait for each other, a quarter longer for its unaligned source, and copies dy; a part takes a dozen steps to be
+ * added, and rows that two bands need are made twice. */
 static int FD(few_inputs)(const fd_conv *p) {
-    return p->groups == 1 && p->in_channels < MR && p->out_channels >= FEW_OUTPUTS && p->kernel[1] * p->kernel[2] > 1 &&
-           p->kernel[0] == 1 && p->in[0] == 1 && p->pad[0] == 0 && p->out[0] == 1;
+    if (p->groups != 1 || p->in_channels >= MR || p->out_channels < FEW_OUTPUTS || p->kernel[1] * p->kernel[2] == 1 ||
+        p->kernel[0] != 1 || p->in[0] != 1 || p->pad[0] != 0 || p->out[0] != 1)
+        return 0;
+    fd_conv many = *p; /* the batch has no say, so that an image gives the same bits alone and in company */
+    many.batch = 16;
+    FD(few_dx) g = {.p = &many, .taps = p->kernel[1] * p->kernel[2]};
+    FD(plan_few_dx)(&g);
+    const int64_t c = p->in_channels, rows = c <= 2 ? 8 : c <= 4 ? 12 : 24;
+    const int64_t tap_sum = p->out_channels * (g.taps * rows * 5 + 16 * 12);
+    return 12 * c * g.taps * (p->out_channels + 12) * g.bands * g.dy_rows <= tap_sum * FD(most)(p->out[1], 1);
 }
 
 static int FD(run_few_dx)(T *dx, const T *dy, const T *w, const T *b, const T *scale, const fd_conv *p, int act,

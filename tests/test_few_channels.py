@@ -91,3 +91,16 @@ def test_an_infinite_weight_meets_nothing_beyond_the_edge(value: float, layout: 
     assert reached[:-1, :-1].all()
     assert not reached[-1].any()
     assert not reached[:, -1].any()
+
+
+@pytest.mark.parametrize("size, filters", [(28, 16), (70, 16), (130, 32)])
+def test_an_image_has_the_same_gradient_alone_and_in_company(size: int, filters: int) -> None:
+    """What computes it is no matter of the batch, though the bands of rows may be."""
+    w, dy = drawn(0, (filters, 3, 7, 7), (17, filters, size, size), dtype="float32")
+
+    def dx(dy: np.ndarray) -> np.ndarray:
+        x = np.zeros((len(dy), 3, size, size), np.float32)
+        _, ctx = F.conv2d_forward(x, w, padding=3)
+        return F.conv2d_backward(dy, ctx, needs=("x",))[0]
+
+    np.testing.assert_array_equal(dx(dy[:1]), dx(dy)[:1])
