@@ -29,6 +29,9 @@ _MOST_KINDS = 64
 Beside = tuple[Any, Any, Any]
 """What the original returned, and what became of its arguments."""
 
+_REVIEW = 64
+"""Calls after which the time they took is held against what the original would have taken."""
+
 _SHADOW = "_fastdl_shadow"
 """The attribute of a layer, under ``verify``, that holds its copy on which the original runs."""
 
@@ -37,6 +40,7 @@ _COUNTERS = frozenset({"epoch", "iter", "iterations", "step", "t"})
 
 _UNTRIED = Verdict(True)
 _NOT_BEFORE = Verdict(False, "its partner has not served")
+_SLOWER = Verdict(False, "fastdl was slower than the trial had said")
 _TOO_MANY = Verdict(False, "it is called with too many kinds of input")
 
 
@@ -80,6 +84,8 @@ class Service:
         Why the original served, with how often.
     largest : float
         The largest difference seen.
+    slower : bool
+        Whether it has taken longer than the original would have, and serves no more.
     """
 
     name: str
@@ -91,11 +97,18 @@ class Service:
     verdicts: dict[Any, Verdict] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     largest: float = 0.0
+    slower: bool = False
 
     def left(self, name: str, reason: str) -> None:
         """Count a call that the original serves."""
         self.counts[name].left += 1
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
+
+    def review(self) -> None:
+        """Serve no more if the original would have been sooner: a trial is short and may mislead."""
+        seconds = sum(count.seconds for count in self.counts.values())
+        original = sum(count.original_seconds for count in self.counts.values())
+        self.slower = 0 < original < seconds
 
     def compare(self, theirs: Any, ours: Any) -> None:
         """Keep the largest difference: of results, and of what became of the arguments."""
@@ -180,6 +193,8 @@ class _Served:
         self, args: tuple[Any, ...], kwargs: dict[str, Any], instance: Any = None
     ) -> tuple[Verdict, int]:
         """Return what serves this kind of input, tried where it is new, and the size of the input."""
+        if self.service.slower:
+            return _SLOWER, 1
         key, size = _kind(args)
         if not self.service.found.known:
             key = (key, _detail(args, kwargs, instance))
@@ -278,6 +293,8 @@ class _Function(_Served):
                     self.expect(verdict.seconds[1] * size)
             elif self.follows:
                 count.original_seconds += self.seconds
+            if not count.calls % _REVIEW:
+                self.service.review()
             if beside is not None:
                 self.shadows.append((result, beside[0]))
                 self.service.compare(beside, (result, args, kwargs))
@@ -371,6 +388,8 @@ class _First(_Method):
                 state.seconds = tuple(second * size for second in verdict.seconds[1:])
             if verdict.seconds:
                 self.count.original_seconds += verdict.seconds[0] * size
+            if not self.count.calls % _REVIEW:
+                owner.service.review()
             if beside is not None:
                 owner.service.compare(beside, (result, args, kwargs))
                 owner.service.compare_state(attributes[_SHADOW].value, instance)

@@ -182,6 +182,16 @@ def test_what_is_not_faster_is_left_alone(tmp_path, monkeypatch):
     assert service("double").reasons == {"fastdl is not faster here": 1}
 
 
+def test_what_turns_out_slower_serves_no_more(tmp_path, monkeypatch):
+    learner = load(HEAD + DOUBLE, tmp_path, monkeypatch)
+    learner.double(X, {"offset": 1})
+    service("double").counts["double"].seconds += 1e3
+    for _ in range(70):
+        np.testing.assert_array_equal(learner.double(X, {"offset": 1}), X * 2 + 1)
+    assert calls("double") == 64
+    assert service("double").reasons == {"fastdl was slower than the trial had said": 7}
+
+
 def test_an_unserved_input_goes_to_the_original(tmp_path, monkeypatch):
     learner = load(HEAD + SCALE, tmp_path, monkeypatch)
     layer = learner.Scale(W)
