@@ -296,7 +296,7 @@ static void part(const loop *l) {
     cpu_set_t others;
     if (here < 0 || (here == pool.apart && n <= pool.parted)) return;
     if (sched_getaffinity(0, sizeof others, &others) != 0 || CPU_COUNT(&others) <= n) return;
-    CPU_CLR(here, &others);
+    CPU_CLR((size_t)here, &others);
     pool.apart = here;
     for (pool.parted = 0; pool.parted < n; pool.parted++)
         if (pthread_setaffinity_np(workers[pool.parted].thread, sizeof others, &others) != 0) return;

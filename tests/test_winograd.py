@@ -49,6 +49,7 @@ def test_winograd_errs_little_and_can_be_turned_off(
         assert errors[0] < errors[1] < 3e-6
 
 
+@needs_native
 def test_winograd_in_float64_errs_no_more_than_its_roundings() -> None:
     rng = np.random.default_rng(0)
     x, dy = rng.normal(size=(2, 2, 64, 29, 29))

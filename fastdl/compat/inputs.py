@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..functional._arrays import engine
 from .tier import Unserved, narrow
 
-__all__ = ["Array", "plain", "promoted"]
+__all__ = ["Array", "in_order", "plain", "promoted"]
 
 Array = np.ndarray[Any, Any]
 
@@ -44,3 +45,15 @@ def promoted(*arrays: Array) -> list[Array]:
     if dtype not in _FLOATS:
         raise Unserved(f"a product of type {dtype}")
     return [narrow(array.astype(dtype, copy=False)) for array in arrays]
+
+
+def in_order() -> None:
+    """Refuse an engine that does not add rows in the order in which they are taken.
+
+    Raises
+    ------
+    Unserved
+        If rows are not added by the native engine.
+    """
+    if not engine().engines["scatter_add"].startswith("native"):
+        raise Unserved("the engine has an order of its own")

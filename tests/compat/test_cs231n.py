@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from cs231n_cases import TOLERANCE, all_same, conv_case, draw, pool_param, same
 
+from fastdl import backends
 from fastdl.compat.cs231n import (
     exact,
     fast_layers,
@@ -335,6 +336,7 @@ def test_odd_sequences_are_not_served():
         rnn_layers.lstm_forward(arguments[0], arguments[1][:2], *arguments[2:])
 
 
+@pytest.mark.skipif(backends.native_error is not None, reason="rows are added in another order")
 @pytest.mark.parametrize("words", [4, 700])
 @pytest.mark.parametrize("dtype", "fd")
 def test_words(dtype, words):

@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import pytest
 
+from fastdl import backends
 from fastdl.compat.numpy_ml import layers, optimizers, pooling, utils
 from fastdl.compat.numpy_ml.targets import TARGETS
 from fastdl.compat.tier import Unserved, settings
@@ -214,6 +215,7 @@ def test_softmax_gradient(shape, dtype):
     close(layers.Softmax._bwd(layer, dy, X), layer._bwd(dy, X), 1e-12 if dtype == np.float64 else 1e-5)
 
 
+@pytest.mark.skipif(backends.native_error is not None, reason="rows are added in another order")
 @pytest.mark.parametrize("pool", [None, "sum", "mean"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_embedding_gradient_has_the_same_bits(pool, dtype):

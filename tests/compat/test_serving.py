@@ -33,7 +33,7 @@ def load(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str =
 
 
 def service(name: str):
-    return next(item for item in hook.report.services if item.name == name)
+    return next(item for item in hook.report.services if item.name == name and item.module in LEARNERS)
 
 
 def calls(name: str) -> int:
@@ -42,6 +42,7 @@ def calls(name: str) -> int:
     )
 
 
+LEARNERS = ("learner", "earlier")
 PLAIN_SOONER = trial._sooner
 X = np.random.default_rng(0).standard_normal((600, 200))
 W = np.random.default_rng(1).standard_normal(200)

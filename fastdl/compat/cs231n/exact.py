@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..inputs import in_order
 from ..tier import Unserved
 from . import fast_layers, layers, rnn_layers
 from .arrays import Array
@@ -41,6 +42,7 @@ def word_embedding_backward(dout: Any, cache: Any) -> Array:
     """Return the gradient of W (V, D) from that of the words (N, T, D), summed in their order."""
     if cache[1].dtype != dout.dtype:
         raise Unserved("words in another dtype, to which each sum is rounded")
+    in_order()
     return rnn_layers.word_embedding_backward(dout, cache)
 
 

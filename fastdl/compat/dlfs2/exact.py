@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..inputs import in_order
 from ..tier import Unserved, recall, remember
 from . import layers, time_layers
 from .arrays import FLOAT32, FLOAT64, Array, engine, plain, ready, set_rows
@@ -37,12 +38,6 @@ def softmax(x: Array) -> Array:
     return y
 
 
-def _in_order() -> None:
-    """Refuse an engine that does not add rows in the order in which they are taken."""
-    if not engine().engines["scatter_add"].startswith("native"):
-        raise Unserved("the engine has an order of its own")
-
-
 class Embedding(layers.Embedding):
     """Rows of W by their numbers.
 
@@ -53,7 +48,7 @@ class Embedding(layers.Embedding):
 
     def forward(self, idx: Array) -> Array:
         """Return (N, D) of numbers of rows (N,)."""
-        _in_order()
+        in_order()
         return layers.Embedding.forward(self, idx)
 
     def backward(self, dout: Array) -> None:
@@ -76,7 +71,7 @@ class TimeEmbedding(time_layers.TimeEmbedding):
 
     def forward(self, xs: Array) -> Array:
         """Return (N, T, D) of numbers of words (N, T)."""
-        _in_order()
+        in_order()
         out = time_layers.TimeEmbedding.forward(self, xs)
         remember(self, recall(self).reshape(xs.shape))
         return out

@@ -13,7 +13,7 @@ import numpy as np
 import fastdl.functional as F
 from fastdl.functional._arrays import engine
 
-from ..inputs import Array, plain, promoted
+from ..inputs import Array, in_order, plain, promoted
 from ..tier import Unserved
 from .geometry import Four, kernel_windows, pads_1d, pads_2d
 from .pooling import Pool2D
@@ -157,6 +157,7 @@ class Embedding:
             rows, dy = _once_a_row(rows, dy, self.pool)
         elif len(dy) != rows.size:
             raise Unserved(f"{len(dy)} gradients for {rows.size} numbers")
+        in_order()
         return engine().scatter_add(np.ascontiguousarray(dy), rows.reshape(-1), len(W))
 
 
