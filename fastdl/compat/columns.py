@@ -1,4 +1,4 @@
-"""Column matrices in which the image runs fastest, as numpy-ml and ML-From-Scratch arrange them.
+"""Column matrices in which the image runs fastest, as cs231n, numpy-ml and ML-From-Scratch arrange them.
 
 A row is one channel and one tap of the kernel, a column one position and one image. Only data moves here, and
 sums are taken tap by tap in the order of the rows: the result has the bits of an indexed gather and scatter.

@@ -9,11 +9,12 @@ import numpy as np
 from ..functional._arrays import engine
 from .tier import Unserved, narrow
 
-__all__ = ["Array", "in_order", "plain", "promoted"]
+__all__ = ["FLOAT32", "FLOAT64", "FLOATS", "Array", "in_order", "plain", "promoted"]
 
 Array = np.ndarray[Any, Any]
 
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+FLOATS = (FLOAT32, FLOAT64)
 
 
 def plain(x: Any, ndim: int | None = None, kinds: str = "fiub") -> Array:
@@ -26,7 +27,7 @@ def plain(x: Any, ndim: int | None = None, kinds: str = "fiub") -> Array:
     """
     if type(x) is not np.ndarray:
         raise Unserved(f"{type(x).__name__} is no plain array")
-    if x.dtype.kind not in kinds or (x.dtype.kind == "f" and x.dtype not in _FLOATS):
+    if x.dtype.kind not in kinds or (x.dtype.kind == "f" and x.dtype not in FLOATS):
         raise Unserved(f"values of type {x.dtype}")
     if ndim is not None and x.ndim != ndim:
         raise Unserved(f"{x.ndim} axes, not {ndim}")
@@ -42,7 +43,7 @@ def promoted(*arrays: Array) -> list[Array]:
         If that type is neither float32 nor float64.
     """
     dtype = np.result_type(*arrays)
-    if dtype not in _FLOATS:
+    if dtype not in FLOATS:
         raise Unserved(f"a product of type {dtype}")
     return [narrow(array.astype(dtype, copy=False)) for array in arrays]
 

@@ -7,6 +7,7 @@ its name.
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -182,7 +183,7 @@ def _detail(args: tuple[Any, ...], kwargs: dict[str, Any], instance: Any) -> tup
     )
 
 
-class _Served:
+class _Served(ABC):
     """What a function and a class have in common: a service, and the choice between the two sides."""
 
     def __init__(self, service: Service, names: tuple[str, ...]) -> None:
@@ -223,11 +224,13 @@ class _Served:
                 break
         return replace(verdict, seconds=tuple(second / size for second in verdict.seconds))
 
+    @abstractmethod
     def sides(self, target: Target) -> tuple[Calls | None, Calls | None]:
-        raise NotImplementedError
+        """Return what a trial calls, ours and theirs; None where the partner is not served."""
 
+    @abstractmethod
     def settle(self, ours: Calls) -> None:
-        raise NotImplementedError
+        """Take these for what serves from now on."""
 
 
 # ---- functions

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
 import functools
-import itertools
 import os
-import urllib
-import urllib.error
-import urllib.parse
-import urllib.request
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +17,7 @@ Array = np.ndarray[Any, Any]
 Names = dict[str, Any]
 
 
-# ---- future, past and six
+# ---- future and past
 
 
 def _nothing(*_: Any, **__: Any) -> None:
@@ -62,22 +55,6 @@ def _of_dictionaries() -> Names:
         "itervalues": lambda d: iter(d.values()),
         "string_types": (str,),
         "integer_types": (int,),
-    }
-
-
-def _six() -> Names:
-    return {**_of_dictionaries(), "text_type": str, "binary_type": bytes, "unichr": chr, "u": str}
-
-
-def _six_moves() -> Names:
-    moved = {name: getattr(builtins, name) for name in ("range", "zip", "map", "filter", "input")}
-    return {
-        **moved,
-        "xrange": range,
-        "reduce": functools.reduce,
-        "zip_longest": itertools.zip_longest,
-        "cPickle": import_module("pickle"),
-        "urllib": urllib,
     }
 
 
@@ -203,7 +180,7 @@ class _Widget:
     """A part of a progress bar that is not shown."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        pass
+        """Take whatever says how it would look."""
 
 
 def _progressbar() -> Names:
@@ -289,8 +266,6 @@ MODULES: dict[str, Callable[[], Names]] = {
     "past": dict,
     "past.builtins": _past_builtins,
     "past.utils": lambda: {"old_div": _old_div},
-    "six": _six,
-    "six.moves": _six_moves,
     "scipy.misc": _misc,
     "terminaltables": lambda: {"AsciiTable": AsciiTable},
     "progressbar": _progressbar,

@@ -55,8 +55,7 @@ def loaded(path: str) -> Iterator[Learner]:
         If the file cannot be read.
     """
     path = os.path.abspath(path)
-    with open(path, "rb"):  # an error here is the caller's, and one while it runs is the learner's
-        pass
+    os.stat(path)  # an error here is the caller's, and one while it runs is the learner's
     folder, name = os.path.dirname(path), os.path.splitext(os.path.basename(path))[0]
     loader = SourceFileLoader(name, path)
     module = ModuleType(name)

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
+from ..inputs import FLOAT32, FLOAT64, Array
 from ..tier import Unserved, settings
 
 __all__ = ["NOT_OURS", "Array", "Later", "answer", "floats", "labels", "wide"]
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-
 NOT_OURS = "the forward pass was not fastdl's"
-
-_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 def floats(*arrays: Any) -> list[Array]:
     """Return arrays of floats, C-contiguous and of one dtype: the widest, or the one that was allowed."""
-    dtype: np.dtype[Any] = _FLOAT32
+    dtype: np.dtype[Any] = FLOAT32
     for array in arrays:
         if type(array) is not np.ndarray:
             raise Unserved(f"a {type(array).__name__} where an array was expected")
-        if array.dtype == _FLOAT64:
-            dtype = _FLOAT64
-        elif array.dtype != _FLOAT32:
+        if array.dtype == FLOAT64:
+            dtype = FLOAT64
+        elif array.dtype != FLOAT32:
             raise Unserved(f"an array of {array.dtype}")
     if settings.dtype is not None:
         dtype = settings.dtype

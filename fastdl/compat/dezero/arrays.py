@@ -6,21 +6,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...backends import Ops, select
-from ...config import current
+from ...functional._arrays import engine
+from ..inputs import FLOATS, Array
 from ..tier import Unserved
 
 __all__ = ["Array", "Pair", "common_dtype", "engine", "only_floats", "pair"]
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Pair: TypeAlias = tuple[int, int]
-
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-
-
-def engine() -> Ops:
-    """Return the primitives that the settings in force ask for."""
-    return select(current().backend)
 
 
 def pair(value: Any) -> Pair:
@@ -41,7 +33,7 @@ def pair(value: Any) -> Pair:
 def only_floats(*arrays: Any) -> None:
     """Refuse what is not a plain array of float32 or float64."""
     for array in arrays:
-        if type(array) is not np.ndarray or array.dtype not in _FLOATS:
+        if type(array) is not np.ndarray or array.dtype not in FLOATS:
             raise Unserved("only arrays of float32 and float64 are served")
 
 

@@ -107,11 +107,10 @@ class AveragePooling(fast.AveragePooling):
 
 def im2col_array(img: Array, kernel_size: Any, stride: Any, pad: Any, to_matrix: bool = True) -> Array:
     """Return the windows of img (N, C, H, W): (N·OH·OW, C·KH·KW), or (N, C, KH, KW, OH, OW)."""
+    if not to_matrix:
+        return fast.im2col_array(img, kernel_size, stride, pad, to_matrix)
     only_floats(img)
-    size, step, edge = pair(kernel_size), pair(stride), pair(pad)
-    if to_matrix:
-        return window_matrix(img, size, step, edge)
-    return fast.windows(img, size, step, edge)
+    return window_matrix(img, pair(kernel_size), pair(stride), pair(pad))
 
 
 col2im_array = fast.col2im_array

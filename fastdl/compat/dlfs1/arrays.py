@@ -6,12 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from ..inputs import Array, plain
+from ..inputs import FLOAT32, FLOAT64, Array, plain
 from ..tier import Unserved, settings
 
-__all__ = ["Array", "computing", "floats", "image_stack", "matrix", "same_dtype", "sizes"]
-
-FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+__all__ = [
+    "FLOAT32",
+    "FLOAT64",
+    "Array",
+    "computing",
+    "floats",
+    "image_stack",
+    "matrix",
+    "same_dtype",
+    "sizes",
+]
 
 
 def floats(x: Any) -> Array:

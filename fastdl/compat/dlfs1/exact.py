@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..movement import argmax_pool, argmax_pool_backward
+import fastdl.functional as F
+
 from ..tier import Unserved, recall, remember
 from . import layers
 from .arrays import FLOAT64, Array, floats, image_stack, sizes
@@ -57,13 +58,13 @@ class Pooling(layers.Pooling):
         high, wide, stride, pad = sizes(self.pool_h, self.pool_w, self.stride, self.pad)
         if pad:
             raise Unserved("a padded pooling")
-        y, _, ctx = argmax_pool(image_stack(x, FLOAT64), (high, wide), stride)
+        y, ctx = F.max_pool2d_forward(image_stack(x, FLOAT64), (high, wide), stride=stride)
         self.x = x
         remember(self, ctx)
         return y if len(y) > 1 else np.ascontiguousarray(y.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
     def backward(self, dout: Any) -> Array:
-        dx = argmax_pool_backward(floats(dout).astype(FLOAT64, copy=False), recall(self))
+        dx = layers.pooling_gradient(floats(dout).astype(FLOAT64, copy=False), recall(self))
         n, channels, height, width = dx.shape
         if n > 1 or self.stride == 1:
             return dx

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 import fastdl.functional as F
 
-from ..movement import argmax_pool, argmax_pool_backward
 from ..tier import Unserved, narrow, recall, remember
 from .arrays import FLOAT64, Array, computing, floats, image_stack, matrix, same_dtype, sizes
 from .functions import *  # noqa: F403
@@ -333,11 +333,26 @@ class Pooling:
         high, wide, stride, pad = sizes(self.pool_h, self.pool_w, self.stride, self.pad)
         if pad:
             raise Unserved("a padded pooling")
-        y, _, ctx = argmax_pool(image_stack(x, computing()), (high, wide), stride)
+        y, ctx = F.max_pool2d_forward(image_stack(x, computing()), (high, wide), stride=stride)
         self.x = x
         remember(self, ctx)
         return y
 
     def backward(self, dout: Any) -> Array:
         ctx = recall(self)
-        return argmax_pool_backward(floats(dout).astype(computing(FLOAT64), copy=False), ctx)
+        return pooling_gradient(floats(dout).astype(computing(FLOAT64), copy=False), ctx)
+
+
+def pooling_gradient(dy: Array, ctx: Any) -> Array:
+    """Return the (N, C, H, W) zeros to which each dy has been added where its largest value was.
+
+    A cell that several windows share gets its sum tap by tap, in the order of the original's col2im.
+    """
+    plan = ctx.plan
+    if all(size <= step for size, step in zip(plan.size, plan.stride)):
+        return F.max_pool2d_backward(dy, ctx)
+    rows = np.zeros((dy.size, math.prod(plan.size)), dy.dtype)
+    rows[np.arange(dy.size), ctx.index.reshape(-1)] = dy.reshape(-1)
+    n, channels, *cells = plan.x_shape
+    image = F.col2im(rows, (n * channels, 1, *cells), plan.size[-2:], stride=plan.stride[-2:])
+    return image.reshape(plan.x_shape)

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..movement import images_from_rows, patch_columns, patch_rows
+import fastdl.functional as F
+
+from ..columns import to_columns, windows
 from ..tier import Unserved
 from .arrays import FLOAT64, Array, floats, image_stack, sizes
 
@@ -20,11 +22,11 @@ __all__ = ["col2im", "im2col"]
 def im2col(input_data: Any, filter_h: int, filter_w: int, stride: int = 1, pad: int = 0) -> Array:
     """Return the (N·OH·OW, C·filter_h·filter_w) patches of (N, C, H, W) images."""
     high, wide, step, around = sizes(filter_h, filter_w, stride, pad)
-    pads = ((around, around), (around, around))
     images = image_stack(input_data, FLOAT64)
     if images.shape[0] == 1:
-        return patch_columns(images, (high, wide), step, pads).T
-    return patch_rows(images, (high, wide), step, pads)
+        how = windows(images.shape[2:], (high, wide), (around,) * 4, step)
+        return to_columns(images.transpose(1, 2, 3, 0), how).T
+    return F.im2col(images, (high, wide), stride=step, padding=around)
 
 
 def col2im(col: Any, input_shape: Any, filter_h: int, filter_w: int, stride: int = 1, pad: int = 0) -> Array:
@@ -39,9 +41,9 @@ def col2im(col: Any, input_shape: Any, filter_h: int, filter_w: int, stride: int
     taps = col.reshape(rows, channels * high * wide).astype(FLOAT64, copy=False)
     shape = (n, channels, down + high + step - 1, across + wide + step - 1)
     if down % step == across % step == 0:
-        image = images_from_rows(taps, shape, (high, wide), step)
+        image = F.col2im(taps, shape, (high, wide), stride=step)
     else:
         image = np.zeros(shape)
         inside = (n, channels, down + high, across + wide)
-        image[:, :, : inside[2], : inside[3]] = images_from_rows(taps, inside, (high, wide), step)
+        image[:, :, : inside[2], : inside[3]] = F.col2im(taps, inside, (high, wide), stride=step)
     return image[:, :, around : height + around, around : width + around]

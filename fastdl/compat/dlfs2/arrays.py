@@ -6,19 +6,25 @@ from typing import Any
 
 import numpy as np
 
-from ...backends import Ops, select
-from ...config import current
+from ...functional._arrays import engine
+from ..inputs import FLOAT32, FLOAT64, FLOATS, Array
 from ..tier import Unserved, settings
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
-FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
-_FLOATS = (FLOAT32, FLOAT64)
-
-
-def engine() -> Ops:
-    """Return the primitives that the settings in force ask for."""
-    return select(current().backend)
+__all__ = [
+    "FLOAT32",
+    "FLOAT64",
+    "Array",
+    "column_sums",
+    "engine",
+    "plain",
+    "product",
+    "product_into",
+    "ready",
+    "row_numbers",
+    "set_rows",
+    "summed_rows",
+    "working",
+]
 
 
 def plain(*arrays: Any) -> None:
@@ -34,7 +40,7 @@ def working(*arrays: Any) -> np.dtype[Any]:
     found = arrays[0].dtype
     if any(array.dtype is not found for array in arrays):
         found = np.result_type(*arrays)
-    if found not in _FLOATS:
+    if found not in FLOATS:
         raise Unserved(f"{found} is computed by NumPy")
     return found if settings.dtype is None else settings.dtype
 

@@ -18,9 +18,6 @@ _CLOSE = 1e-4  # of the squared lengths: below it the difference of the products
 class KNearestNeighbor:
     """A classifier that remembers all it was shown, and asks the k nearest."""
 
-    def __init__(self) -> None:
-        pass
-
     def train(self, X: Any, y: Any) -> None:
         """Remember X (M, D) and its classes y (M,)."""
         self.X_train, self.y_train = X, y
