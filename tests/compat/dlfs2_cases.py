@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastdl.compat.dlfs2.targets import TARGETS
+from fastdl.compat.tier import settings
 
 BY_NAME = {target.name: target for target in TARGETS}
 TOLERANCE = {"f": 1e-4, "d": 1e-10}
@@ -53,6 +56,20 @@ def near(ours: Any, theirs: Any, exact: bool = False, bound: float | None = None
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol)
 
 
+def in_tier(method: Callable[..., Any], tier: Any) -> Callable[..., Any]:
+    """Return a method that runs as it would under that tier."""
+
+    @functools.wraps(method)
+    def call(*args: Any) -> Any:
+        before, settings.tier = settings.tier, tier
+        try:
+            return method(*args)
+        finally:
+            settings.tier = before
+
+    return call
+
+
 class Pair:
     """An instance of a class, and one of a subclass with fastdl's methods, called with the same arguments."""
 
@@ -61,7 +78,8 @@ class Pair:
         self.bound: float | None = None
         original = original or getattr(textbook, name)
         ours = self.target.replacement(tier)
-        served = type(name, (original,), {method: getattr(ours, method) for method in self.target.methods})
+        methods = {method: in_tier(getattr(ours, method), tier) for method in self.target.methods}
+        served = type(name, (original,), methods)
         self.theirs = original(*copy.deepcopy(args))
         self.ours = served(*copy.deepcopy(args))
 

@@ -31,7 +31,7 @@ def _optimizer(name: str, fingerprint: str) -> Target:
         name,
         _FAMILY,
         fast=f"optimizer:{name}",
-        exact=f"exact_optimizer:{name}",
+        exact=f"optimizer:{name}",
         fingerprints=frozenset({fingerprint}),
         methods=("update",),
     )
