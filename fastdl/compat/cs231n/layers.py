@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...functional._arrays import engine
+from ..products import gemm
 from ..tier import Unserved
 from .arrays import Array, answer, floats, labels, wide
 from .normalization import (
@@ -53,7 +54,7 @@ _LARGEST_NAIVE = 255  # windows an axis that a loop counting in np.uint8 gets ri
 def affine_forward(x: Any, w: Any, b: Any) -> tuple[Array, tuple[Any, Any, Any]]:
     """Return x·w + b, with x (N, ...) taken as (N, D), and the cache (x, w, b)."""
     rows, weights, bias = floats(x, w, b)
-    out = engine().gemm(rows.reshape(len(rows), -1), weights, bias)
+    out = gemm(rows.reshape(len(rows), -1), weights, bias)
     return answer(out, x, w, b), (x, w, b)
 
 
@@ -61,10 +62,9 @@ def affine_backward(dout: Any, cache: Any) -> tuple[Array, Array, Array]:
     """Return the gradients of x (N, ...), w (D, M) and b (M,) from that of the output (N, M)."""
     x, w, _ = cache
     dz, rows, weights = floats(dout, x, w)
-    ops = engine()
-    dx = ops.gemm(dz, weights, trans_b=True).reshape(x.shape)
-    dw = ops.gemm(rows.reshape(len(rows), -1), dz, trans_a=True)
-    db = ops.bias_grad(dz, *dz.shape, 1)
+    dx = gemm(dz, weights, trans_b=True).reshape(x.shape)
+    dw = gemm(rows.reshape(len(rows), -1), dz, trans_a=True)
+    db = engine().bias_grad(dz, *dz.shape, 1)
     return answer(dx, dout, w), answer(dw, dout, x), answer(db, dout)
 
 

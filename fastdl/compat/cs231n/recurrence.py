@@ -8,6 +8,7 @@ import numpy as np
 
 from ...functional._arrays import engine
 from ...shapes_recurrent import RecurrentPlan, recurrent_plan
+from ..products import gemm
 from ..tier import Unserved
 from .arrays import NOT_OURS, Array, floats
 
@@ -39,7 +40,7 @@ def run(
         raise Unserved("a first state or a bias of another shape")
     ops = engine()
     rows = x.reshape(-1, plan.features)
-    z = ops.gemm(rows, w_x, b).reshape(plan.batch, plan.steps, plan.columns)
+    z = gemm(rows, w_x, b).reshape(plan.batch, plan.steps, plan.columns)
     c0 = np.zeros_like(h0) if kind == "lstm" else None
     hs, _, _, saved = ops.rnn_fwd(z, h0, c0, w_h, None, None, None, None, plan, True)
     return hs, Sequence(plan, rows, w_x, w_h, saved, like, wide)
@@ -57,8 +58,8 @@ def gradients_through_time(dh: Any, cache: Any, kind: str) -> tuple[Array, Array
     dz, _, dh0, _ = ops.rnn_bwd(dhs, None, None, saved, w_h, None, None, None, plan)
     flat = dz.reshape(-1, plan.columns)
     previous = saved[0].reshape(-1, plan.units)
-    dx = ops.gemm(flat, w_x, trans_b=True).reshape(plan.batch, plan.steps, plan.features)
-    dw_x, dw_h = (ops.gemm(met, flat, trans_a=True) for met in (rows, previous))
+    dx = gemm(flat, w_x, trans_b=True).reshape(plan.batch, plan.steps, plan.features)
+    dw_x, dw_h = (gemm(met, flat, trans_a=True) for met in (rows, previous))
     return dx, dh0, dw_x, dw_h, ops.bias_grad(flat, *flat.shape, 1)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...functional._arrays import engine
+from ..products import gemm
 from ..tier import Unserved
 from .arrays import NOT_OURS, Array, answer, floats, labels, wide
 from .gru_layers import gru_backward, gru_forward, gru_step_backward, gru_step_forward
@@ -182,7 +183,7 @@ def word_embedding_backward(dout: Any, cache: Any) -> Array:
 def temporal_affine_forward(x: Any, w: Any, b: Any) -> tuple[Array, tuple[Any, ...]]:
     """Return x·w + b at each step of x (N, T, D), and the cache (x, w, b, out)."""
     rows, weights, bias = floats(x, w, b)
-    flat = engine().gemm(rows.reshape(-1, rows.shape[2]), weights, bias)
+    flat = gemm(rows.reshape(-1, rows.shape[2]), weights, bias)
     out = answer(flat.reshape(*x.shape[:2], -1), x, w, b)
     return out, (x, w, b, out)
 
@@ -192,10 +193,9 @@ def temporal_affine_backward(dout: Any, cache: Any) -> tuple[Array, Array, Array
     x, w, b, _ = cache
     dz, rows, weights = floats(dout, x, w)
     flat = dz.reshape(-1, dz.shape[2])
-    ops = engine()
-    dx = ops.gemm(flat, weights, trans_b=True).reshape(x.shape)
-    dw = ops.gemm(rows.reshape(-1, rows.shape[2]), flat, trans_a=True)
-    db = ops.bias_grad(flat, *flat.shape, 1)
+    dx = gemm(flat, weights, trans_b=True).reshape(x.shape)
+    dw = gemm(rows.reshape(-1, rows.shape[2]), flat, trans_a=True)
+    db = engine().bias_grad(flat, *flat.shape, 1)
     return answer(dx, dout, w), answer(dw, dout, x), answer(db, dout)
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdl.functional._arrays import engine
-
+from ..products import gemm
 from ..tier import Unserved
 from .arrays import Array, same_dtype
 
@@ -22,10 +21,7 @@ def product(a: Array, b: Array, *, trans_a: bool = False, trans_b: bool = False)
     a, b = same_dtype(a, b)
     if a.size * b.shape[0 if trans_b else 1] < FEW:
         return np.asarray(np.dot(a.T if trans_a else a, b.T if trans_b else b))
-    if a.shape[0 if trans_a else 1] != b.shape[1 if trans_b else 0]:
-        raise Unserved(f"shapes {a.shape} and {b.shape}")
-    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
-    return engine().gemm(a, b, trans_a=trans_a, trans_b=trans_b)
+    return gemm(np.ascontiguousarray(a), np.ascontiguousarray(b), trans_a=trans_a, trans_b=trans_b)
 
 
 def biased_product(x: Array, w: Array, b: Any) -> Array:

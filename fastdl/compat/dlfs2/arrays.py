@@ -8,6 +8,7 @@ import numpy as np
 
 from ...functional._arrays import engine
 from ..inputs import FLOAT32, FLOAT64, FLOATS, Array
+from ..products import gemm
 from ..tier import Unserved, settings
 
 __all__ = [
@@ -67,8 +68,7 @@ def product(a: Array, b: Array, bias: Array | None, dtype: np.dtype[Any]) -> Arr
     b, trans_b = _either_way(b, dtype)
     if bias is not None:
         bias = ready(bias, dtype)
-    c: Array = engine().gemm(a, b, bias, trans_a=trans_a, trans_b=trans_b)
-    return c
+    return gemm(a, b, bias, trans_a=trans_a, trans_b=trans_b)
 
 
 def product_into(out: Array, a: Array, b: Array, dtype: np.dtype[Any]) -> None:
@@ -110,6 +110,8 @@ def summed_rows(terms: Array, ids: Array, rows: int) -> tuple[Array | slice, Arr
 
     The ids are those of `row_numbers`; of a table with few rows all are returned.
     """
+    if len(terms) != len(ids):
+        raise Unserved(f"{len(terms)} terms for {len(ids)} rows")
     ops = engine()
     if rows <= len(ids):
         return slice(None), ops.scatter_add(terms, ids, rows)

@@ -70,6 +70,8 @@ def backward(run: Run, grads: list[Array], dhs: Array) -> tuple[Array, Array]:
     plan, kind = run.plan, run.plan.kind
     wx, wh, _ = run.params
     dtype = working(dhs, run.saved[0])
+    if dhs.shape != (plan.batch, plan.steps, plan.units):
+        raise Unserved("not the shape that went out")
     previous, gates, previous_c = run.saved
     previous, gates = ready(previous, dtype), ready(gates, dtype)
     saved = previous, gates, None if previous_c is None else ready(previous_c, dtype)

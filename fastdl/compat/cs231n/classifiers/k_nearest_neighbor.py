@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ....functional._arrays import engine
+from ...products import gemm
 from ...tier import Unserved
 from ..arrays import Array, floats, wide
 
@@ -48,7 +48,7 @@ def _distances(self: Any, X: Any) -> Array:
         raise Unserved("images that are not rows of the same length")
     lengths = [np.einsum("ij,ij->i", a, a) for a in (queries, known)]
     sums = lengths[0][:, None] + lengths[1]
-    squares = engine().gemm(queries, known, trans_b=True)
+    squares = gemm(queries, known, trans_b=True)
     squares *= -2
     squares += sums
     for row, columns in _close(squares, sums):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ....functional._arrays import engine
+from ...products import gemm
 from ..arrays import Array, answer, floats, labels
 
 __all__ = ["entropies_and_gradient", "hinges_and_gradient", "regularised"]
@@ -20,9 +21,8 @@ def regularised(W: Any, X: Any, y: Any, reg: Any, loss: Loss) -> tuple[Any, Arra
     weights, rows = floats(W, X)
     count = len(rows)
     target = labels(y, count, weights.shape[1])
-    ops = engine()
-    losses, dscores = loss(ops.gemm(rows, weights), target)
-    dW = ops.gemm(rows, dscores, trans_a=True)
+    losses, dscores = loss(gemm(rows, weights), target)
+    dW = gemm(rows, dscores, trans_a=True)
     dW /= count
     dW += (2 * reg) * weights
     return losses.sum() / count + reg * np.sum(weights * weights), answer(dW, W, X)
