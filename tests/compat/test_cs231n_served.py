@@ -12,7 +12,7 @@ import pytest
 from cs231n_cases import conv_case, draw, same
 
 import fastdl
-from fastdl.compat import catalog, hook, recognise, tier, trial
+from fastdl.compat import catalog, hook, recognise, serving, tier, trial
 from fastdl.compat.cs231n.targets import TARGETS
 from fastdl.compat.differences import coarsest, difference
 from textbook import cs231n as book
@@ -91,7 +91,9 @@ def learner(tmp_path: Path, monkeypatch):
     recognise.clear()
     monkeypatch.setattr(hook, "report", hook.Report())
     monkeypatch.setattr(hook, "adopt_loaded", lambda: None)  # the textbook stays what it is
-    monkeypatch.setattr(trial, "_sooner", lambda ours, theirs: True)  # what serves is no question of the load
+    # What serves here is no question of speed: without the extension NumPy is no sooner than NumPy.
+    monkeypatch.setattr(trial, "_sooner", lambda ours, theirs: True)
+    monkeypatch.setattr(serving.Service, "review", lambda service: None)
     for name in ("tier", "dtype", "verify"):
         monkeypatch.setattr(tier.settings, name, getattr(tier.Settings(), name))
     monkeypatch.syspath_prepend(tmp_path)
