@@ -21,10 +21,13 @@ CLANG_CL_FLAGS = ["/O2", "/std:c11", "/clang:-ffp-contract=off", "/clang:-fno-ma
 
 native = Extension(
     "fastdl.backends._native",
-    sources=["fastdl/backends/_native.pyx", "csrc/kernels.c", "csrc/threads.c"],
+    sources=["fastdl/backends/_native.pyx", "csrc/kernels.c", "csrc/threads.c", "csrc/memory.c"],
     depends=sorted([*glob("csrc/*.h"), *glob("fastdl/backends/*.pxd"), *glob("fastdl/backends/calls/*.pxi")]),
     include_dirs=["csrc", numpy.get_include()],
-    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+    define_macros=[
+        ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+        ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
+    ],
     export_symbols=["fd_get_num_threads", "fd_set_num_threads"],  # on Windows; elsewhere threads.c does
     optional=True,
 )

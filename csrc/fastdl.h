@@ -200,8 +200,13 @@ void fd_set_num_threads(int threads);
 /* Called by the thread that runs fd_parallel, about every 50 ms; a non-zero answer ends the loop early. */
 void fd_set_interrupt_check(int (*check)(void));
 
-/* 64-byte aligned memory that outlives a call only in the arena of threads.c: NULL when there is none left. */
+/* Memory on a cache line, for arrays and scratch, from blocks that were given back before (memory.c): NULL when there
+ * is none left. Any thread may call these. */
 void *fd_alloc(size_t bytes);
+void *fd_realloc(void *p, size_t bytes);
 void fd_free(void *p);
+
+/* How many blocks the system has been asked for so far, the bytes in use, and those that wait to be used again. */
+void fd_memory(int64_t *blocks, int64_t *in_use, int64_t *waiting);
 
 #endif

@@ -42,33 +42,12 @@ enum { MAX_THREADS = 256, CACHE_LINE = 64, STACK_BYTES = 1 << 20 };
 #define POLL_NS 50000000u     /* a quarter of the 200 ms in which Ctrl-C must be answered */
 #define WORK_PER_THREAD 50000 /* vector operations, 15 us: what waking a sleeping worker costs */
 
-/* ---- memory ------------------------------------------------------------------------------------------------- */
+/* ---- scratch ------------------------------------------------------------------------------------------------ */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t arena_key;
-static atomic_long allocations_left = -1; /* FASTDL_FAIL_ALLOC=n: the n-th allocation fails, for tests */
 
 static void set_up(void);
-
-void *fd_alloc(size_t bytes) {
-    pthread_once(&once, set_up);
-    if (atomic_load(&allocations_left) > 0 && atomic_fetch_sub(&allocations_left, 1) == 1) return NULL;
-    if (bytes == 0) bytes = 1; /* NULL means that there is no memory, nothing else */
-#ifdef _WIN32
-    return _aligned_malloc(bytes, CACHE_LINE);
-#else
-    void *p = NULL;
-    return posix_memalign(&p, CACHE_LINE, bytes) == 0 ? p : NULL;
-#endif
-}
-
-void fd_free(void *p) {
-#ifdef _WIN32
-    _aligned_free(p);
-#else
-    free(p);
-#endif
-}
 
 /* Scratch memory that one thread keeps from call to call. */
 typedef struct {
@@ -371,8 +350,6 @@ static void forget_workers(void) {
 }
 
 static void set_up(void) {
-    const char *fail = getenv("FASTDL_FAIL_ALLOC");
-    if (fail != NULL) atomic_store(&allocations_left, strtol(fail, NULL, 10));
     pthread_key_create(&arena_key, free_arena);
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.done, NULL);

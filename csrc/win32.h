@@ -12,6 +12,7 @@ typedef CONDITION_VARIABLE pthread_cond_t;
 typedef INIT_ONCE pthread_once_t;
 typedef DWORD pthread_key_t;
 
+#define PTHREAD_MUTEX_INITIALIZER SRWLOCK_INIT
 #define PTHREAD_ONCE_INIT INIT_ONCE_STATIC_INIT
 
 #define pthread_mutex_init(m, attributes) InitializeSRWLock(m)

@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from . import checks, config, nested
+from .backends import RecycledMemory
 from .batches import Batch
 from .callbacks import Callback, Logs
 from .feed import Source
@@ -43,7 +44,7 @@ def take(model: Trainer, batch: Batch, op: str, place: str = "") -> Logs:
         Only gradients of before may be gone.
     """
     try:
-        with as_compiled(model.compiled_trainable), _opened(model) as changes:
+        with RecycledMemory(), as_compiled(model.compiled_trainable), _opened(model) as changes:
             return _take(model, batch, op, place, changes)
     except NonFiniteLossError as error:
         raise NonFiniteLossError(f"{error}. {_first_to_blame(model, batch)}", error.value) from None

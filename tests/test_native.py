@@ -136,7 +136,7 @@ def test_the_stub_file_names_every_function_and_argument():
     assert written == stub
 
 
-@pytest.mark.parametrize("source", ["threads.c", "kernels.c"])
+@pytest.mark.parametrize("source", ["threads.c", "memory.c", "kernels.c"])
 def test_the_c_sources_compile_without_a_warning(source):
     compiler = shutil.which("gcc") or shutil.which("clang")
     if compiler is None or not (ROOT / "csrc").exists():

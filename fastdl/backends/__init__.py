@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib import import_module
@@ -83,6 +84,8 @@ except ImportError as error:
     native_error = str(error)
 common_dtype: Callable[[str, tuple[Any, ...]], np.dtype[Any] | None]
 common_dtype = _compiled.common_dtype if _compiled else canonical.common_dtype
+RecycledMemory: Callable[[], AbstractContextManager[None]]
+RecycledMemory = _compiled.RecycledMemory if _compiled else nullcontext
 
 
 @cache

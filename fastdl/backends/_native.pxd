@@ -99,3 +99,7 @@ cdef extern from "fastdl.h" nogil:
     int fd_threads_for(int64_t work, int threads) noexcept
     void fd_set_num_threads(int threads) noexcept
     void fd_set_interrupt_check(int (*check)() noexcept nogil) noexcept
+    void *fd_alloc(size_t bytes) noexcept
+    void *fd_realloc(void *p, size_t bytes) noexcept
+    void fd_free(void *p) noexcept
+    void fd_memory(int64_t *blocks, int64_t *in_use, int64_t *waiting) noexcept

@@ -19,6 +19,7 @@ from ..config import current
 from ..shapes import CONV_ALGORITHMS
 
 try:
+    from ._native import RecycledMemory as RecycledMemory
     from ._native import common_dtype as common_dtype
     from ._native import empty, empty_as
     from ._native import isa as isa
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ..shapes_recurrent import RecurrentPlan, Saved
     from ..shapes_upsample import UpsamplePlan
 
+_UINT8, _INT32 = np.dtype(np.uint8), np.dtype(np.int32)
 _ACTIVATION = {name: code for code, name in enumerate(shapes.ACTIVATIONS)}
 _LOSS = {name: code for code, name in enumerate(shapes.LOSSES)}
 _RECURRENCE = {name: code for code, name in enumerate(shapes_recurrent.RECURRENCES)}
@@ -122,7 +124,7 @@ def maxpool_fwd(
     y = empty(plan.y_shape, x)
     index = None
     if want_index:
-        index = np.empty(plan.y_shape, np.uint8 if math.prod(plan.size) <= 256 else np.int32)
+        index = empty(plan.y_shape, _UINT8 if math.prod(plan.size) <= 256 else _INT32)
     _native.maxpool_fwd(y, index, x, plan, current().threads)
     return y, index
 
@@ -212,7 +214,7 @@ def softmax_bwd(
 
 def dropout_fwd(x: np.ndarray, noise: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
     y = empty_as(x)
-    mask = np.empty(x.shape, np.uint8)
+    mask = empty(x.shape, _UINT8)
     _native.dropout_fwd(y, mask, x, noise, x.size, rate, current().threads)
     return y, mask
 

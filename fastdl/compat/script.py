@@ -13,6 +13,7 @@ from types import ModuleType, TracebackType
 
 import numpy as np
 
+from ..backends import RecycledMemory
 from . import hook
 
 __all__ = ["run_module", "run_script"]
@@ -67,7 +68,8 @@ def _seed(seed: int | None) -> None:
 def _status(body: object) -> int:
     assert callable(body)
     try:
-        body()
+        with RecycledMemory():  # what NumPy itself makes in every step of a script, too
+            body()
     except SystemExit as stop:
         if stop.code is None or isinstance(stop.code, int):
             return stop.code or 0

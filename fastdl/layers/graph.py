@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import config, nested
+from ..backends import RecycledMemory
 from .base import Back, Layer
 from .composite import Composite
 from .finite import Watched
@@ -212,8 +213,9 @@ class Graph(Composite):
         """Return the values and masks of the outputs in their places, for inference."""
         values, masks = self._begin(x, mask)
         is_plain = not (masks or self.makes_mask or config.current().check_finite)
-        for step in self._inference if is_plain else self._to_take():
-            step.call(values, masks, bool(step.training))
+        with RecycledMemory():
+            for step in self._inference if is_plain else self._to_take():
+                step.call(values, masks, bool(step.training))
         return values, masks
 
     def _to_take(self) -> Sequence[Step]:

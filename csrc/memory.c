@@ -1,0 +1,180 @@
+/* memory.c: memory for arrays and for scratch, in blocks that are used again.
+ *
+ * # Design:
+ * (a) A training step makes the same arrays as the step before. The system hands out a large block as pages that it
+ *     first fills with zeros, which takes as long as a simple layer; so a block that is given back waits here for the
+ *     next array of its size, and no step after the first asks the system for memory.
+ * (b) A block has one of eight sizes for each power of two. At most an eighth of it is unused, and sizes that differ
+ *     a little share blocks. The size stands in front of the block, in a cache line of its own.
+ * (c) What waits is bounded by MOST_WAITING, and together with what is in use by what was once in use at the same
+ *     time and half as much again. The largest blocks go back to the system first.
+ * (d) Blocks begin on a cache line: a vector that straddles two lines is loaded twice.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* madvise */
+#endif
+#include "fastdl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef _WIN32
+#include "win32.h"
+#else
+#include <pthread.h>
+#endif
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+enum { LINE = 64, SMALLEST_LOG = 6, LARGEST_LOG = 47, SIZES = 8 * (LARGEST_LOG - SMALLEST_LOG) + 1 };
+
+#define MOST_BYTES ((size_t)1 << LARGEST_LOG)
+#define MOST_WAITING ((size_t)512 << 20)
+#define HUGE_PAGE ((size_t)2 << 20)
+
+typedef struct block {
+    struct block *next; /* of its size, while it waits */
+    int size;           /* its place in `waiting` */
+} block;
+
+static struct {
+    pthread_mutex_t lock;
+    block *waiting[SIZES];
+    size_t bytes_waiting, bytes_in_use, most_in_use;
+    int64_t from_system; /* blocks, so far */
+    long failing;        /* FASTDL_FAIL_ALLOC=n: the n-th allocation fails, for tests */
+} memory = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void lock(void) { pthread_mutex_lock(&memory.lock); }
+
+static void unlock(void) { pthread_mutex_unlock(&memory.lock); }
+
+static void set_up(void) {
+    const char *fail = getenv("FASTDL_FAIL_ALLOC");
+    if (fail != NULL) memory.failing = strtol(fail, NULL, 10);
+    pthread_atfork(lock, unlock, unlock);
+}
+
+/* The first size that holds so many bytes. */
+static int size_for(size_t bytes) {
+    if (bytes <= (size_t)1 << SMALLEST_LOG) return 0;
+    int log = 63 - __builtin_clzll((unsigned long long)bytes - 1);
+    return 8 * (log - SMALLEST_LOG) + (int)((bytes - 1) >> (log - 3)) - 7;
+}
+
+static size_t bytes_of(int size) {
+    int log = SMALLEST_LOG + size / 8;
+    return ((size_t)1 << log) + (size_t)(size % 8) * ((size_t)1 << (log - 3));
+}
+
+static block *from_system(size_t bytes) {
+    void *p = NULL;
+#ifdef _WIN32
+    p = _aligned_malloc(LINE + bytes, LINE);
+#else
+    if (posix_memalign(&p, LINE, LINE + bytes) != 0) return NULL;
+#endif
+#ifdef MADV_HUGEPAGE
+    if (bytes >= 2 * HUGE_PAGE) { /* as NumPy asks for its own arrays; it may be refused */
+        uintptr_t first = ((uintptr_t)p + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+        madvise((void *)first, (uintptr_t)p + bytes - first, MADV_HUGEPAGE);
+    }
+#endif
+    return p;
+}
+
+static void to_system(block *b) {
+#ifdef _WIN32
+    _aligned_free(b);
+#else
+    free(b);
+#endif
+}
+
+/* Give waiting blocks back to the system, the largest first, until at most so many bytes wait. */
+static void release(size_t most) {
+    for (int size = SIZES - 1; memory.bytes_waiting > most; size--)
+        while (memory.waiting[size] != NULL && memory.bytes_waiting > most) {
+            block *b = memory.waiting[size];
+            memory.waiting[size] = b->next;
+            memory.bytes_waiting -= bytes_of(size);
+            to_system(b);
+        }
+}
+
+static block *take(int size) {
+    block *b = memory.waiting[size];
+    if (b != NULL) {
+        memory.waiting[size] = b->next;
+        memory.bytes_waiting -= bytes_of(size);
+    }
+    return b;
+}
+
+static block *find(int size) {
+    block *b = take(size);
+    if (b == NULL) {
+        size_t bytes = bytes_of(size), in_use = memory.bytes_in_use + bytes;
+        size_t most = memory.most_in_use + memory.most_in_use / 2;
+        if (in_use + memory.bytes_waiting >
+            most) /* rather than exchange blocks with the system, one up to twice as large */
+            for (int larger = size + 1; b == NULL && larger <= size + 8 && larger < SIZES; larger++) b = take(larger);
+        if (b == NULL) {
+            release(most > in_use ? most - in_use : 0);
+            b = from_system(bytes);
+            if (b == NULL) {
+                release(0);
+                b = from_system(bytes);
+            }
+            if (b == NULL) return NULL;
+            b->size = size;
+            memory.from_system++;
+        }
+    }
+    memory.bytes_in_use += bytes_of(b->size);
+    if (memory.bytes_in_use > memory.most_in_use) memory.most_in_use = memory.bytes_in_use;
+    return b;
+}
+
+void *fd_alloc(size_t bytes) {
+    pthread_once(&once, set_up);
+    if (bytes > MOST_BYTES) return NULL;
+    int size = size_for(bytes);
+    lock();
+    block *b = memory.failing > 0 && memory.failing-- == 1 ? NULL : find(size);
+    unlock();
+    return b == NULL ? NULL : (char *)b + LINE;
+}
+
+void fd_free(void *p) {
+    if (p == NULL) return;
+    block *b = (block *)((char *)p - LINE);
+    size_t bytes = bytes_of(b->size);
+    lock();
+    b->next = memory.waiting[b->size];
+    memory.waiting[b->size] = b;
+    memory.bytes_in_use -= bytes;
+    memory.bytes_waiting += bytes;
+    release(MOST_WAITING);
+    unlock();
+}
+
+void *fd_realloc(void *p, size_t bytes) {
+    void *larger = fd_alloc(bytes);
+    if (p == NULL || larger == NULL) return larger;
+    size_t before = bytes_of(((block *)((char *)p - LINE))->size);
+    memcpy(larger, p, before < bytes ? before : bytes);
+    fd_free(p);
+    return larger;
+}
+
+void fd_memory(int64_t *blocks, int64_t *in_use, int64_t *waiting) {
+    lock();
+    *blocks = memory.from_system;
+    *in_use = (int64_t)memory.bytes_in_use;
+    *waiting = (int64_t)memory.bytes_waiting;
+    unlock();
+}
