@@ -20,7 +20,7 @@
 #define EXPM1_MIN -40.0f /* expm1 is -1 below */
 #define NORMAL_MIN 0x1p-126f
 #define SQUARE_BITS ~0xfff /* keeps 12 bits of a significand: its square is exact */
-#define TAIL_MAX 15.0f     /* the normal distribution is 0 below -TAIL_MAX */
+#define TAIL_MAX 14.99f    /* the normal distribution is 0 below -TAIL_MAX */
 #else
 #define TU uint64_t
 #define MANTISSA 52
@@ -73,11 +73,11 @@ static inline V FD(vscale)(V m, V k) {
 
 /* p and k with exp(x - low) = (1 + p) * 2^k, p accurate near 0; EXP_MIN <= x - low <= EXP_MAX or NaN. */
 static inline V FD(vexp_parts)(V *k, V x, V low) {
-    *k = vfma(x - low, VC(0x1.71547652b82fep0), VC(ROUND)) - VC(ROUND);
+    *k = vfma(x, VC(0x1.71547652b82fep0), VC(ROUND)) - VC(ROUND);
     V r = vfma(*k, VC(-LN2_HIGH), x);
     r = vfma(*k, VC(-LN2_LOW), r) - low;
 #if TBYTES == 4
-    V q = VPOLYNOMIAL(r, 1.9914168e-4f, 1.3940991e-3f, 8.333273e-3f, 4.1666355e-2f, 1.6666667e-1f, 0.5f);
+    V q = VPOLYNOMIAL(r, 1.3870726e-3f, 8.366277e-3f, 4.1667435e-2f, 1.6666546e-1f, 0.49999997f);
 #else
     V q = VPOLYNOMIAL(r, 2.092444795946678e-9, 2.5109046705565652e-8, 2.7557242753297895e-7, 2.7557244186874905e-6,
                       2.4801587360549777e-5, 1.98412698861417e-4, 1.3888888888866852e-3, 8.333333333321629e-3,
@@ -108,6 +108,11 @@ static inline V FD(vlog_parts)(V f, V k) {
     V correction = vfma(s, half_square + tail, k * VC(LN2_LOW));
     return vfma(k, VC(LN2_HIGH), f - (half_square - correction));
 }
+
+#define SEGMENTS (FD_ISA == FD_AVX512 && TBYTES == 4)
+#if SEGMENTS
+#include "segments.h"
+#endif
 
 /* ---- functions ---------------------------------------------------------------------------------------------- */
 
@@ -142,8 +147,12 @@ static inline V FD(vlog1p)(V x) {
 static inline V FD(vsoftplus)(V x) { return (V)((I)x & ~(I)(x <= VC(0))) + FD(vlog1p)(FD(vexp)(-FD(vabs)(x))); }
 
 static inline V FD(vtanh)(V x) {
+#if SEGMENTS
+    return (V)((I)FD(vtanh_segments)(FD(vabs)(x)) | ((I)x & (I)VC(-0.0)));
+#else
     V e = FD(vexpm1)(VC(-2) * FD(vabs)(x));
     return FD(vcopysign)(e / (VC(2) + e), x);
+#endif
 }
 
 static inline V FD(vsigmoid)(V x) {
@@ -163,7 +172,9 @@ static inline V FD(vnormal)(V x, V *density) {
     V half = VC(-0.5) * a, square = half * a, rest = vfma(-half, a, square); /* what rounding took, exactly */
 #endif
     V k, p = FD(vexp_parts)(&k, square, rest);
-#if TBYTES == 4
+#if SEGMENTS
+    V g = FD(vmills_segments)(a);
+#elif TBYTES == 4
     V d = VC(1) / (a + VC(3));
     V g = d * VPOLYNOMIAL((a - VC(2)) * d, 3.3738255e-4f, 1.15331524e-4f, -1.6470202e-3f, -1.8066376e-3f, 6.349139e-3f,
                           1.2451468e-2f, -3.4338452e-2f, -6.276395e-2f, 3.6768645e-1f, -7.2794694e-1f, 8.4051e-1f);
@@ -286,6 +297,7 @@ static void FD(act_row_bwd)(T *dx, const T *dy, const T *saved, int64_t n, int k
 #undef NORMAL_MIN
 #undef SQUARE_BITS
 #undef TAIL_MAX
+#undef SEGMENTS
 #undef U
 #undef VPOLYNOMIAL
 #undef SELU_SCALE

@@ -200,15 +200,33 @@ class TestEnds:
             np.testing.assert_array_equal(np.isnan(F.softmax(x)).any(axis=1), [False, True, False])
 
 
+EVERYWHERE = np.concatenate(
+    [np.linspace(-20, 20, 1 << 16), np.geomspace(1e-30, 20, 1 << 14), -np.geomspace(1e-30, 20, 1 << 14)]
+)
+
+
 @pytest.mark.parametrize("engine", FAST_ENGINES)
 @pytest.mark.parametrize("name, exactly", [("sigmoid", lambda x: 1 / (1 + np.exp(-x))), ("tanh", np.tanh)])
 def test_within_four_ulp(engine: str, name: str, exactly: Callable[[np.ndarray], np.ndarray]) -> None:
     """float32 over the whole range of interest, against float64."""
-    x = np.linspace(-20, 20, 1 << 16, dtype=np.float32)
+    x = EVERYWHERE.astype(np.float32)
     reference = exactly(x.astype(np.float64))
     with fastdl.use(backend=engine):
         error = np.abs(getattr(F, name)(x) - reference) / np.spacing(np.abs(reference).astype(np.float32))
     assert error.max() <= 4, f"{error.max()} ULP at {x[error.argmax()]}"
+
+
+@pytest.mark.skipif("native" not in ENGINES, reason="the promise is the compiled engine's")
+def test_normal_distribution_within_four_ulp() -> None:
+    """float32, of the factor of x in gelu, as far out as it is a normal number; and the product rounds."""
+    x = EVERYWHERE[np.abs(EVERYWHERE) < 12].astype(np.float32)
+    wide = x.astype(np.float64)
+    phi = np.array([math.erfc(-value / math.sqrt(2)) / 2 for value in wide])
+    spacing = np.spacing(phi.astype(np.float32)).astype(np.float64)
+    with fastdl.use(backend="native"):
+        error = np.abs(F.gelu(x) - wide * phi) - np.spacing(np.abs(wide * phi).astype(np.float32)) / 2
+    ulp = error / (np.abs(wide) * spacing)
+    assert ulp.max() <= 4, f"{ulp.max()} ULP at {x[ulp.argmax()]}"
 
 
 def test_error_function() -> None:
