@@ -141,12 +141,37 @@ static void FD(plan_bands)(FD(tap_sum) *s) {
 /* Elements of scratch a band of `channels` channels takes; the last vector may read past the last row. */
 static int64_t FD(band_size)(const FD(tap_sum) *s, int64_t channels) { return channels * s->channel + VL; }
 
-/* row[i] = src[(i - low) * stride] for low <= i < high, and 0 for the others below n and for up to VL beyond. */
+/* row[i] = src[(i - low) * stride] for low <= i < high, and 0 for the others below n and for up to VL beyond: `rows` of
+ * them, pitch and src_pitch apart. A function of its own, whose loops have the registers for themselves: rows are many
+ * and short. */
+__attribute__((noinline)) static void FD(copy_rows)(T *restrict row, int64_t pitch, const T *restrict src,
+                                                    int64_t src_pitch, int64_t stride, int64_t low, int64_t high,
+                                                    int64_t n, int64_t rows) {
+    const int64_t whole = (high - low) / VL * VL, rest = high - low - whole;
+    if (stride == 1 && n <= VL) {
+        for (; rows > 0; rows--, row += pitch, src += src_pitch) {
+            const V v = whole > 0 ? vload(src) : vload_tail(src, rest);
+            if (low > 0) vstore(row, (V){0});
+            vstore(row + low, v);
+        }
+        return;
+    }
+    for (; rows > 0; rows--, row += pitch, src += src_pitch) {
+        for (int64_t i = 0; i < low; i += VL) vstore(row + i, (V){0});
+        T *to = row + low;
+        if (stride == 1) {
+            for (int64_t i = 0; i < whole; i += VL) vstore(to + i, vload(src + i));
+            if (rest > 0) vstore(to + whole, vload_tail(src + whole, rest));
+        } else {
+            for (int64_t i = 0; i < high - low; i += VL)
+                vstore(to + i, vload_step(src + i * stride, stride, FD(least)(high - low - i, VL)));
+        }
+        for (int64_t i = low + whole + (rest > 0 ? VL : 0); i < n; i += VL) vstore(row + i, (V){0});
+    }
+}
+
 static void FD(copy_row)(T *restrict row, const T *restrict src, int64_t stride, int64_t low, int64_t high, int64_t n) {
-    for (int64_t i = 0; i < low; i += VL) vstore(row + i, (V){0});
-    int64_t i = low;
-    for (; i < high; i += VL, src += VL * stride) vstore(row + i, vload_step(src, stride, FD(least)(high - i, VL)));
-    for (; i < n; i += VL) vstore(row + i, (V){0});
+    FD(copy_rows)(row, 0, src, 0, stride, low, high, n, 1);
 }
 
 /* computes  scratch = the band of image n, group g, channels first .. first + channels - 1, lattice depth `depth`,
@@ -168,13 +193,21 @@ static void FD(copy_band)(T *scratch, const FD(tap_sum) *s, int64_t n, int64_t c
                     int64_t low = FD(ceil_div)(-shift, w->step), high = FD(ceil_div)(w->source - shift, w->step);
                     low = low < 0 ? 0 : low > s->pitch ? s->pitch : low;
                     high = high > s->pitch ? s->pitch : high < low ? low : high;
-                    for (int64_t i = 0; i < s->height; i++, out += s->pitch) {
-                        const int64_t y = (row + i + h->base) * h->step + h->phase[f];
-                        const int here = z >= 0 && z < d->source && y >= 0 && y < h->source && low < high;
-                        const int64_t from = z * s->src_s[0] + y * s->src_s[1] + (shift + low * w->step) * s->src_s[2];
-                        FD(copy_row)(out, image + (here ? from : 0), w->step * s->src_s[2], here ? low : 0,
-                                     here ? high : 0, s->pitch);
-                    }
+                    /* rows i with 0 <= (row + i + base) * step + phase < source */
+                    const int64_t up = (row + h->base) * h->step + h->phase[f];
+                    const int here = z >= 0 && z < d->source && low < high;
+                    int64_t top = FD(ceil_div)(-up, h->step), bottom = FD(ceil_div)(h->source - up, h->step);
+                    bottom = here ? FD(most)(FD(least)(bottom, s->height), 0) : 0;
+                    top = FD(least)(FD(most)(top, 0), bottom);
+                    const T *from = image;
+                    if (top < bottom)
+                        from += z * s->src_s[0] + (up + top * h->step) * s->src_s[1] +
+                                (shift + low * w->step) * s->src_s[2];
+                    memset(out, 0, (size_t)(top * s->pitch) * sizeof(T));
+                    FD(copy_rows)(out + top * s->pitch, s->pitch, from, h->step * s->src_s[1], w->step * s->src_s[2],
+                                  low, high, s->pitch, bottom - top);
+                    memset(out + bottom * s->pitch, 0, (size_t)((s->height - bottom) * s->pitch) * sizeof(T));
+                    out += s->height * s->pitch;
                 }
         }
     memset(out, 0, VL * sizeof(T));

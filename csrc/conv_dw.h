@@ -75,13 +75,15 @@ static void FD(copy_patches)(T *patches, const FD(dw) *g, int64_t n, int64_t cha
     }
 }
 
-/* dy as panels [panel][row][column][MR]. */
+/* dy as panels [panel][row][column][MR]. Rows that follow each other in memory are one, as short ones fill no vector.
+ */
 static void FD(copy_panels)(T *panels, const FD(dw) *g, int64_t n, int64_t output, int64_t outputs, int64_t depth,
                             int64_t row, int64_t rows) {
-    const int64_t columns = g->p->out[2];
+    const int joined = g->dy_stride[1] == g->p->out[2] * g->dy_stride[2];
+    const int64_t columns = joined ? rows * g->p->out[2] : g->p->out[2], runs = joined ? 1 : rows;
     const T *dy = g->dy + n * g->dy_image + output * g->dy_output + depth * g->dy_stride[0] + row * g->dy_stride[1];
     for (int64_t o = 0; o < outputs; o += MR)
-        for (int64_t r = 0; r < rows; r++, panels += columns * MR)
+        for (int64_t r = 0; r < runs; r++, panels += columns * MR)
             FD(pack)(panels, dy + o * g->dy_output + r * g->dy_stride[1], g->dy_output, g->dy_stride[2],
                      FD(least)(outputs - o, MR), columns, MR);
 }

@@ -12,7 +12,8 @@
  * A task makes one band of rows of dx of one image. Its parts, also those of the rows of dy that a neighbour needs too,
  * stay in the level-2 cache. Nothing is multiplied by a padded zero, so that no weight meets the outside.
  *
- * Order of summation: for each tap channels of dy ascending; bias, then taps ascending.
+ * Order of summation: for each tap channels of dy ascending; those of one row of taps ascending; bias, then rows of
+ * taps ascending.
  */
 
 #define FEW_PART_BYTES (384 * 1024) /* of a task: with dy and the weights in use they stay in the level-2 cache */
@@ -70,23 +71,42 @@ static void FD(few_parts)(T *parts, int64_t pitch, T *panel, const FD(few_dx) *g
     }
 }
 
-/* line[j] = bias + the parts that meet in dx's column j * stride + residue of row y. */
-static void FD(few_line)(T *line, const FD(few_dx) *g, const T *parts, int64_t pitch, int64_t first_row, int64_t y,
-                         int64_t residue, T bias) {
+/* What a column tap adds to VL neighbours of a line: the lanes that it reaches from a pixel of dy, and where its part
+ * is from theirs. The first one says how many there are. */
+typedef struct {
+    I inside;
+    int64_t at, count;
+} FD(few_tap);
+
+/* The taps of each vector of each residue; those that reach none of its lanes are left out. */
+static void FD(few_taps)(FD(few_tap) *tap, const FD(few_dx) *g, int64_t pitch) {
     const fd_conv *p = g->p;
-    const int64_t width = p->out[2], columns = FD(ceil_div)(p->in[2] - residue, p->stride[2]);
-    for (int64_t j = 0; j < columns; j += VL) {
+    for (int64_t residue = 0; residue < p->stride[2]; residue++)
+        for (int64_t j = 0; j < g->line; j += VL, tap += p->kernel[2]) {
+            tap->count = 0;
+            for (int64_t b = 0; b < p->kernel[2]; b++) {
+                const int64_t before = -g->shift[1][b] - j, past = before + p->out[2];
+                if (g->residue[1][b] != residue || before >= VL || past <= 0) continue;
+                FD(few_tap) *next = tap + tap->count++;
+                next->inside = vrange(before, past);
+                next->at = b * pitch + g->shift[1][b];
+            }
+        }
+}
+
+/* line[j] = bias + the parts that meet in column j of a residue of the row up * stride + residue of dx. */
+static void FD(few_line)(T *line, const FD(few_dx) *g, const FD(few_tap) *tap, const T *parts, int64_t pitch,
+                         int64_t first_row, int64_t up, int64_t residue, T bias) {
+    const fd_conv *p = g->p;
+    for (int64_t j = 0; j < g->line; j += VL, tap += p->kernel[2]) {
         V sum = vset1(bias);
         for (int64_t a = 0; a < p->kernel[1]; a++) {
-            const int64_t row = y / p->stride[1] + g->shift[0][a];
-            if (g->residue[0][a] != y % p->stride[1] || row < 0 || row >= p->out[1]) continue;
-            const T *from = parts + a * p->kernel[2] * pitch + (row - first_row) * width + j;
-            for (int64_t b = 0; b < p->kernel[2]; b++, from += pitch) {
-                const int64_t before = -g->shift[1][b] - j, past = before + width;
-                if (g->residue[1][b] != residue || before >= VL || past <= 0) continue;
-                const T *at = from + g->shift[1][b];
-                sum += before <= 0 && past >= VL ? vload(at) : vload_where(at, vrange(before, past));
-            }
+            const int64_t row = up + g->shift[0][a];
+            if (g->residue[0][a] != residue || row < 0 || row >= p->out[1]) continue;
+            const T *from = parts + a * p->kernel[2] * pitch + (row - first_row) * p->out[2] + j;
+            V of_row = {0}; /* rows of taps need not wait for each other */
+            for (int64_t k = 0; k < tap->count; k++) of_row += vload_where(from + tap[k].at, tap[k].inside);
+            sum += of_row;
         }
         vstore(line + j, sum);
     }
@@ -108,31 +128,37 @@ static void FD(store_few)(T *to, const FD(few_dx) *g, const T *line) {
             for (int64_t j = r; j < width; j += stride) to[j * step] = line[r * g->line + j / stride];
 }
 
-/* Elements of the parts of a task's scratch: dy packed, lines, parts with a vector before and behind. */
-static void FD(few_dx_scratch)(int64_t part[3], const FD(few_dx) *g) {
+/* Elements of the parts of a task's scratch: dy packed, lines, parts with a vector before and behind, taps. */
+static void FD(few_dx_scratch)(int64_t part[4], const FD(few_dx) *g) {
     part[0] = g->p->out_channels * NR;
     part[1] = g->p->stride[2] * g->line;
     part[2] = g->block * g->taps * FD(whole)(g->dy_rows * g->p->out[2], VL) + 2 * VL;
+    part[3] = part[1] / VL * g->p->kernel[2] * (int64_t)(sizeof(FD(few_tap)) / sizeof(T));
 }
 
 static void FD(few_dx_task)(void *arg, int64_t task, void *scratch) {
     const FD(few_dx) *g = arg;
     const fd_conv *p = g->p;
     const int64_t n = task / g->bands, from = task % g->bands * g->rows, past = FD(least)(from + g->rows, p->in[1]);
-    int64_t part[3], first_row;
+    int64_t part[4], first_row;
     FD(few_dx_scratch)(part, g);
     T *panel = scratch, *line = panel + part[0], *parts = line + part[1] + VL;
+    FD(few_tap) *taps = (FD(few_tap) *)(parts - VL + part[2]);
     const int64_t pixels = FD(rows_of_dy)(&first_row, p, from, past) * p->out[2], pitch = FD(whole)(pixels, VL);
+    FD(few_taps)(taps, g, pitch);
     for (int64_t c = 0; c < p->in_channels && !fd_stopped(); c++) {
         if (c % g->block == 0)
             FD(few_parts)(parts, pitch, panel, g,
                           g->panels + c / g->block * FD(whole)(g->block * g->taps, MR) * p->out_channels,
                           g->dy + n * g->dy_n + first_row * g->dy_s[1],
                           FD(least)(p->in_channels - c, g->block) * g->taps, pixels);
+        int64_t up = from / p->stride[1], residue = from % p->stride[1];
         for (int64_t y = from; y < past; y++) {
             for (int64_t r = 0; r < p->stride[2]; r++)
-                FD(few_line)(line + r * g->line, g, parts + c % g->block * g->taps * pitch, pitch, first_row, y, r,
+                FD(few_line)(line + r * g->line, g, taps + r * g->line / VL * p->kernel[2],
+                             parts + c % g->block * g->taps * pitch, pitch, first_row, up, residue,
                              g->bias == NULL ? 0 : g->bias[c]);
+            if (++residue == p->stride[1]) residue = 0, up++;
             if (g->act != FD_LINEAR) FD(act_row)(line, line, part[1], g->act, g->alpha);
             FD(store_few)(g->dx + n * g->dx_n + c * g->dx_c + y * g->dx_s[1], g, line);
         }
@@ -202,15 +228,15 @@ static int FD(run_few_dx)(T *dx, const T *dy, const T *w, const T *b, const T *s
                 g.shift[i][t] = (g.residue[i][t] - edge) / stride;
             }
         }
-        int64_t part[3];
+        int64_t part[4];
         FD(few_dx_scratch)(part, &g);
         const int64_t work = p->batch * p->out[1] * p->out[2] / VL * p->out_channels * p->in_channels * g.taps;
         threads = fd_threads_for(work, threads);
         memset(g.panels, 0, (size_t)size * sizeof(T));
         rc = fd_parallel(FD(pack_few_task), &g, g.blocks, 0, threads);
         if (rc == FD_OK)
-            rc = fd_parallel(FD(few_dx_task), &g, p->batch * g.bands, (size_t)(part[0] + part[1] + part[2]) * sizeof(T),
-                             threads);
+            rc = fd_parallel(FD(few_dx_task), &g, p->batch * g.bands,
+                             (size_t)(part[0] + part[1] + part[2] + part[3]) * sizeof(T), threads);
     }
     fd_free(g.panels);
     fd_free(table);

@@ -55,6 +55,20 @@ static void FD(turn_rows)(T *patch, const T *from, const FD(image) *image, int64
         }
 }
 
+/* patch[j][c] = from[c][j] for as many channels as the image has, of `lanes` a pixel, and some pixels of a row. */
+static void FD(turn_row)(T *patch, const T *from, const FD(image) *image, int64_t lanes, int64_t pixels) {
+    const int64_t step = image->stride[2];
+    for (int64_t j = 0; j < pixels; j += VL, from += VL * step, patch += VL * lanes)
+        for (int64_t c = 0; c < image->channels && c < lanes; c += VL) {
+            const int64_t count = FD(least)(pixels - j, VL), channels = FD(least)(image->channels, lanes) - c;
+            V square[VL];
+            for (int64_t i = 0; i < VL; i++)
+                square[i] = i < channels ? vload_step(from + (c + i) * image->channel, step, count) : (V){0};
+            vtranspose(square);
+            for (int64_t p = 0; p < count; p++) vstore_upto(patch + p * lanes + c, square[p], channels);
+        }
+}
+
 /* computes  patch[i][j][c] = image[c, depth, row + i, column + j], zero outside the image
  * shapes    patch (height, width, lanes), channels <= lanes
  * layout    patch row-major; lanes beyond the channels are zero when lanes is VL, and absent otherwise
@@ -97,8 +111,7 @@ static void FD(copy_patch)(T *patch, const FD(image) *image, int64_t lanes, int6
             for (int64_t j = low; j < high; j++)
                 memcpy(patch + j * lanes, from + j * stride[2], (size_t)channels * sizeof(T));
         } else if (lanes != VL) {
-            for (int64_t c = 0; c < channels; c++)
-                for (int64_t j = low; j < high; j++) patch[j * lanes + c] = from[j * stride[2] + c * image->channel];
+            FD(turn_row)(patch + low * lanes, from + low * stride[2], image, lanes, high - low);
         } else {
             for (int64_t j = low; j < high; j++) vstore(patch + j * VL, vload_upto(from + j * stride[2], channels));
         }
