@@ -42,6 +42,7 @@
 #include "upsample.h"
 
 #include "rows.h"
+#include "gate.h"
 
 #include "softmax.h"
 
@@ -66,6 +67,7 @@ static const fd_kernels FD(fd_row) = {
     .conv_dw = FD(fd_conv_dw),
     .maxpool_fwd = FD(fd_maxpool_fwd),
     .maxpool_bwd = FD(fd_maxpool_bwd),
+    .maxpool_share = FD(fd_maxpool_share),
     .avgpool_fwd = FD(fd_avgpool_fwd),
     .avgpool_bwd = FD(fd_avgpool_bwd),
     .upsample_fwd = FD(fd_upsample_fwd),
@@ -81,6 +83,8 @@ static const fd_kernels FD(fd_row) = {
     .softmax_bwd = FD(fd_softmax_bwd),
     .dropout_fwd = FD(fd_dropout_fwd),
     .dropout_bwd = FD(fd_dropout_bwd),
+    .gate_fwd = FD(fd_gate_fwd),
+    .gate_bwd = FD(fd_gate_bwd),
     .softmax_xent_fwd = FD(fd_softmax_xent_fwd),
     .softmax_xent_bwd = FD(fd_softmax_xent_bwd),
     .loss_fwd = FD(fd_loss_fwd),

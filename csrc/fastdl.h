@@ -113,6 +113,7 @@ typedef struct {
     /* pool.h; index is uint8_t when a window has at most 256 cells, else int32_t, and may be NULL */
     int (*maxpool_fwd)(void *y, void *index, const void *x, const fd_pool *plan, int threads);
     int (*maxpool_bwd)(void *dx, const void *dy, const void *index, const fd_pool *plan, int threads);
+    int (*maxpool_share)(void *dx, const void *dy, const void *x, const void *y, const fd_pool *plan, int threads);
     int (*avgpool_fwd)(void *y, const void *x, const fd_pool *plan, int threads);
     int (*avgpool_bwd)(void *dx, const void *dy, const fd_pool *plan, int threads);
     int (*upsample_fwd)(void *y, const void *x, const fd_upsample *plan, int threads);
@@ -130,6 +131,10 @@ typedef struct {
                      int64_t channels, int64_t inner, int threads);
     int (*dropout_fwd)(void *y, uint8_t *mask, const void *x, const float *noise, int64_t n, double rate, int threads);
     int (*dropout_bwd)(void *dx, const void *dy, const uint8_t *mask, int64_t n, double rate, int threads);
+
+    /* gate.h; gate_bwd writes into dy */
+    int (*gate_fwd)(void *y, uint8_t *closed, const void *x, int64_t n, int threads);
+    int (*gate_bwd)(void *dy, const uint8_t *closed, int64_t n, int threads);
 
     /* softmax.h; a cross-entropy has labels (int64 class numbers; rows with one below 0 count for nothing), of which
      * smoothing goes to all classes alike, or else target (rows of probabilities) */

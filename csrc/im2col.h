@@ -38,6 +38,59 @@ FD_INLINE void FD(im2col_window)(T *col, const T *image, const fd_conv *p, int64
             }
 }
 
+/* Windows that are inside the input across its last axis: begin .. end-1. Their taps of one row are neighbours, unless
+ * they are dilated: then there are none. */
+typedef struct {
+    int64_t begin, end;
+} FD(inside);
+
+static FD(inside) FD(inside_of)(const fd_conv *p) {
+    const int64_t pad = p->pad[2], stride = p->stride[2], room = p->in[2] + pad - p->kernel[2];
+    const int64_t begin = (pad + stride - 1) / stride, end = room < 0 ? 0 : FD(least)(room / stride + 1, p->out[2]);
+    return (FD(inside)){begin, p->dilation[2] == 1 ? FD(most)(begin, end) : begin};
+}
+
+/* The body with the length of a run, of which the most usual are constants: short vectors would cost more than the
+ * elements they hold. */
+#define FD_WITH_RUN(body, run)   \
+    do {                         \
+        if ((run) == 2) {        \
+            body(2);             \
+        } else if ((run) == 3) { \
+            body(3);             \
+        } else if ((run) == 5) { \
+            body(5);             \
+        } else {                 \
+            body(run);           \
+        }                        \
+    } while (0)
+
+/* One such window, whose corner lies at element w of each row of the image; a run is what it has of one row. */
+FD_INLINE void FD(im2col_inside)(T *col, const T *image, const fd_conv *p, int64_t outer, int64_t inner, FD(taps) d,
+                                 FD(taps) h, int64_t w, int64_t run) {
+    const int64_t *kernel = p->kernel, *in = p->in, *dilation = p->dilation;
+    for (int64_t c = 0; c < outer; c++)
+        for (int64_t kd = 0; kd < kernel[0]; kd++) {
+            const int64_t depth = c * in[0] + d.corner + kd * dilation[0];
+            const int real = kd >= d.begin && kd < d.end;
+            const T *from = image + ((depth * in[1] + h.corner) * in[2] + w) * inner;
+            const int64_t down = dilation[1] * in[2] * inner;
+            for (int64_t kh = 0; kh < kernel[1]; kh++, col += run, from += down)
+                if (real && kh >= h.begin && kh < h.end)
+#pragma GCC unroll 8
+                    for (int64_t i = 0; i < run; i++) col[i] = from[i];
+                else
+                    for (int64_t i = 0; i < run; i++) col[i] = 0;
+        }
+}
+
+static void FD(im2col_runs)(T *col, const T *image, const fd_conv *p, int64_t outer, int64_t inner, FD(taps) d,
+                            FD(taps) h, int64_t w) {
+#define RUN(run) FD(im2col_inside)(col, image, p, outer, inner, d, h, w, run)
+    FD_WITH_RUN(RUN, p->kernel[2] * inner);
+#undef RUN
+}
+
 static void FD(im2col_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     const FD(columns) *g = arg;
@@ -45,11 +98,17 @@ static void FD(im2col_task)(void *arg, int64_t task, void *scratch) {
     const int64_t rows = p->batch * p->out[0] * p->out[1], first = task * g->share;
     const int64_t length = p->in_channels * p->kernel[0] * p->kernel[1] * p->kernel[2];
     const int64_t image = p->in_channels * p->in[0] * p->in[1] * p->in[2];
+    const int64_t inner = p->channels_last ? p->in_channels : 1, outer = p->in_channels / inner;
+    const FD(inside) inside = FD(inside_of)(p);
     for (int64_t row = first; row < rows && row < first + g->share; row++) {
         const FD(taps) d = FD(taps_at)(p, 0, row / p->out[1] % p->out[0]), h = FD(taps_at)(p, 1, row % p->out[1]);
         const T *x = g->from + row / (p->out[0] * p->out[1]) * image;
         for (int64_t ow = 0; ow < p->out[2]; ow++) {
             T *col = g->to + (row * p->out[2] + ow) * length;
+            if (ow >= inside.begin && ow < inside.end) {
+                FD(im2col_runs)(col, x, p, outer, inner, d, h, ow * p->stride[2] - p->pad[2]);
+                continue;
+            }
             const FD(taps) w = FD(taps_at)(p, 2, ow);
             if (p->channels_last)
                 FD(im2col_window)(col, x, p, 1, p->in_channels, d, h, w);
@@ -86,6 +145,27 @@ FD_INLINE void FD(col2im_window)(T *image, const T *col, const fd_conv *p, int64
             }
 }
 
+FD_INLINE void FD(col2im_inside)(T *image, const T *col, const fd_conv *p, int64_t outer, int64_t inner, FD(taps) d,
+                                 FD(taps) h, int64_t w, int64_t run) {
+    const int64_t *kernel = p->kernel, *in = p->in, *dilation = p->dilation;
+    for (int64_t c = 0; c < outer; c++)
+        for (int64_t kd = d.begin; kd < d.end; kd++) {
+            const int64_t depth = c * in[0] + d.corner + kd * dilation[0], down = dilation[1] * in[2] * inner;
+            const T *taps = col + ((c * kernel[0] + kd) * kernel[1] + h.begin) * run;
+            T *cells = image + ((depth * in[1] + h.corner) * in[2] + w) * inner + h.begin * down;
+            for (int64_t kh = h.begin; kh < h.end; kh++, taps += run, cells += down)
+#pragma GCC unroll 8
+                for (int64_t i = 0; i < run; i++) cells[i] += taps[i];
+        }
+}
+
+static void FD(col2im_runs)(T *image, const T *col, const fd_conv *p, int64_t outer, int64_t inner, FD(taps) d,
+                            FD(taps) h, int64_t w) {
+#define RUN(run) FD(col2im_inside)(image, col, p, outer, inner, d, h, w, run)
+    FD_WITH_RUN(RUN, p->kernel[2] * inner);
+#undef RUN
+}
+
 /* Windows descending: the taps that meet in a cell are then added in ascending order. */
 static void FD(col2im_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
@@ -94,6 +174,8 @@ static void FD(col2im_task)(void *arg, int64_t task, void *scratch) {
     const int64_t shares = (p->in_channels + g->share - 1) / g->share, n = task / shares;
     const int64_t first = task % shares * g->share, channels = FD(least)(p->in_channels - first, g->share);
     const int64_t cells = p->in[0] * p->in[1] * p->in[2], taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
+    const int64_t inner = p->channels_last ? channels : 1, outer = channels / inner;
+    const FD(inside) inside = FD(inside_of)(p);
     T *image = g->to + (n * p->in_channels + first) * cells;
     memset(image, 0, (size_t)(channels * cells) * sizeof(T));
     for (int64_t od = p->out[0] - 1; od >= 0; od--)
@@ -101,7 +183,12 @@ static void FD(col2im_task)(void *arg, int64_t task, void *scratch) {
             for (int64_t ow = p->out[2] - 1; ow >= 0; ow--) {
                 const int64_t row = ((n * p->out[0] + od) * p->out[1] + oh) * p->out[2] + ow;
                 const T *col = g->from + (row * p->in_channels + first) * taps;
-                const FD(taps) d = FD(taps_at)(p, 0, od), h = FD(taps_at)(p, 1, oh), w = FD(taps_at)(p, 2, ow);
+                const FD(taps) d = FD(taps_at)(p, 0, od), h = FD(taps_at)(p, 1, oh);
+                if (ow >= inside.begin && ow < inside.end) {
+                    FD(col2im_runs)(image, col, p, outer, inner, d, h, ow * p->stride[2] - p->pad[2]);
+                    continue;
+                }
+                const FD(taps) w = FD(taps_at)(p, 2, ow);
                 if (p->channels_last)
                     FD(col2im_window)(image, col, p, 1, channels, d, h, w);
                 else

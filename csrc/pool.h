@@ -28,6 +28,7 @@ typedef struct {
     int along_window;    /* the lanes are neighbouring taps of one window */
     int whole;           /* NCHW, and every window is inside its plane */
     int planar;          /* and is all of it */
+    int paired;          /* NCHW, and windows two columns wide tile x */
     int spaced;          /* average_scatter_row gathers */
     size_t scratch;      /* bytes of its scratch row */
     int64_t taps;        /* cells of a whole window */
@@ -35,6 +36,7 @@ typedef struct {
     T *to;               /* y, or dx */
     const T *from;       /* x, or dy */
     void *index;         /* tap numbers: written forward, read backward; NULL when nobody wants them */
+    const T *x, *y;      /* of the forward pass, where the backward pass reads them */
 } FD(pool);
 
 /* Where a task is: its strip, and the windows of the block at hand. */
@@ -133,8 +135,8 @@ FD_INLINE void FD(pool_walk)(const FD(pool) *pool, int64_t task, void *scratch, 
     }
 }
 
-/* The rows of a task forward, where windows are whole. */
-typedef void FD(whole_row)(const FD(pool) *pool, T *y, const T *x, int64_t columns);
+/* The rows of a task, where windows are whole; backward, where they tile x: a strip of outputs is one of cells then. */
+typedef void FD(whole_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns);
 
 FD_INLINE void FD(pool_whole)(const FD(pool) *pool, int64_t task, FD(whole_row) *row) {
     const fd_pool *p = &pool->plan;
@@ -143,7 +145,7 @@ FD_INLINE void FD(pool_whole)(const FD(pool) *pool, int64_t task, FD(whole_row) 
     const int64_t y_plane = p->out[0] * p->out[1] * p->out[2];
     /* Planes of one row, which ends where the step of its last window does, are a row together. */
     if (x_plane == p->out[2] * p->stride[2] && y_plane == p->out[2] && pool->strips == 1) {
-        row(pool, pool->to + first * y_plane, pool->from + first * x_plane, (last - first) * p->out[2]);
+        row(pool, first * y_plane, first * x_plane, (last - first) * p->out[2]);
         return;
     }
     int64_t begin[2] = {0, 0}, end[2] = {p->out[0], p->out[1]};
@@ -152,9 +154,8 @@ FD_INLINE void FD(pool_whole)(const FD(pool) *pool, int64_t task, FD(whole_row) 
     for (int64_t i = first; i < last; i++)
         for (int64_t od = begin[0]; od < end[0]; od++)
             for (int64_t oh = begin[1]; oh < end[1]; oh++)
-                row(pool, pool->to + i * y_plane + (od * p->out[1] + oh) * p->out[2],
-                    pool->from + i * x_plane + od * p->stride[0] * pool->step[0] + oh * p->stride[1] * pool->step[1],
-                    p->out[2]);
+                row(pool, i * y_plane + (od * p->out[1] + oh) * p->out[2],
+                    i * x_plane + od * p->stride[0] * pool->step[0] + oh * p->stride[1] * pool->step[1], p->out[2]);
 }
 
 /* row(width, lane) with the sizes that most poolings have as constants. */
@@ -196,8 +197,8 @@ static void FD(pool_join)(fd_pool *p) {
     }
 }
 
-static int FD(pool_run)(fd_task task, const fd_pool *plan, T *to, const T *from, void *index, int threads) {
-    FD(pool) pool = {.plan = *plan, .to = to, .from = from, .index = index};
+static int FD(pool_run_with)(fd_task task, FD(pool) pool, int threads) {
+    void *const index = pool.index;
     fd_pool *p = &pool.plan;
     if (p->channels == 1) p->channels_last = 0; /* the two layouts are one, and rows fill vectors better */
     FD(pool_join)(p);
@@ -211,11 +212,14 @@ static int FD(pool_run)(fd_task task, const fd_pool *plan, T *to, const T *from,
         pool.offset[tap] = FD(pool_offset)(&pool, tap);
     pool.along_window = !p->channels_last && p->size[2] >= VL && (p->stride[2] > 2 || p->out[2] < VL);
     pool.whole = pool.planar = !p->channels_last;
+    int tiles = 1;
     for (int axis = 0; axis < 3; axis++) {
         const int64_t past = (p->out[axis] - 1) * p->stride[axis] + p->size[axis];
         pool.whole &= p->pad_before[axis] == 0 && past <= p->in[axis];
         pool.planar &= pool.whole && p->size[axis] == p->in[axis];
+        tiles &= pool.whole && p->size[axis] == p->stride[axis] && past == p->in[axis];
     }
+    pool.paired = tiles && p->size[2] == 2 && pool.taps <= 256;
     const int64_t room = p->in[2] + p->pad_before[2] - p->size[2];
     if (!pool.along_window && room >= 0) {
         pool.inner[0] = (p->pad_before[2] + p->stride[2] - 1) / p->stride[2];
@@ -237,4 +241,9 @@ static int FD(pool_run)(fd_task task, const fd_pool *plan, T *to, const T *from,
     const int64_t outputs = p->batch * p->channels * p->out[0] * p->out[1] * p->out[2];
     const int64_t cells = p->batch * p->channels * p->in[0] * p->in[1] * p->in[2];
     return fd_parallel(task, &pool, tasks, pool.scratch, fd_threads_for((cells + outputs * pool.taps) / VL, threads));
+}
+
+static int FD(pool_run)(fd_task task, const fd_pool *plan, T *to, const T *from, void *index, int threads) {
+    const FD(pool) pool = {.plan = *plan, .to = to, .from = from, .index = index};
+    return FD(pool_run_with)(task, pool, threads);
 }

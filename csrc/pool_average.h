@@ -40,7 +40,8 @@ FD_INLINE void FD(average_row)(const FD(pool) *pool, FD(place) *at, int64_t y, i
 }
 
 /* As average_columns. */
-FD_INLINE void FD(average_whole)(const FD(pool) *pool, T *y, const T *x, int64_t columns, int64_t width, int64_t lane) {
+FD_INLINE void FD(average_whole)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns, int64_t width,
+                                 int64_t lane) {
     const int64_t *size = pool->plan.size, *step = pool->step;
     const T cells = (T)pool->taps;
     for (int64_t c = 0; c < columns; c += VL) {
@@ -48,15 +49,15 @@ FD_INLINE void FD(average_whole)(const FD(pool) *pool, T *y, const T *x, int64_t
         V sum = {0};
         for (int64_t d = 0; d < size[0]; d++)
             for (int64_t h = 0; h < size[1]; h++) {
-                const T *row = x + d * step[0] + h * step[1] + c * lane;
+                const T *row = pool->from + x + d * step[0] + h * step[1] + c * lane;
 #pragma GCC unroll 3
                 for (int64_t w = 0; w < width; w++) sum += vload_step(row + w, lane, n);
             }
-        vstore_upto(y + c, sum / cells, n);
+        vstore_upto(pool->to + y + c, sum / cells, n);
     }
 }
 
-static void FD(average_whole_row)(const FD(pool) *pool, T *y, const T *x, int64_t columns) {
+static void FD(average_whole_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns) {
 #define ROW(width, lane) FD(average_whole)(pool, y, x, columns, width, lane)
     FD_WITH_POOLING(ROW, pool->plan.size[2], pool->lane);
 #undef ROW

@@ -1,12 +1,11 @@
 /* pool_max.h: the largest value of each window, and where it was. */
 
-typedef uint8_t FD(bytes) __attribute__((vector_size(VL)));
 typedef int32_t FD(words) __attribute__((vector_size(4 * VL)));
 
 FD_INLINE void FD(index_store)(const FD(pool) *pool, int64_t y, I tap, int64_t n) {
     if (pool->index == NULL) return;
     if (pool->taps <= 256) {
-        const FD(bytes) narrow = __builtin_convertvector(tap, FD(bytes));
+        const FD(bytes) narrow = vnarrow(tap);
         uint8_t *index = (uint8_t *)pool->index + y;
         if (n == VL)
             memcpy(index, &narrow, sizeof narrow);
@@ -83,35 +82,47 @@ FD_INLINE void FD(max_row)(const FD(pool) *pool, FD(place) *at, int64_t y, int64
     FD(pool_blocks)(pool, at, y, x, FD(max_block));
 }
 
-/* The largest alone; taps in the order of max_columns, so that of equals the same one is taken. */
-FD_INLINE void FD(max_whole)(const FD(pool) *pool, T *y, const T *x, int64_t columns, int64_t width, int64_t lane) {
+/* Taps in the order of max_columns, so that of equals the same one is taken. */
+FD_INLINE void FD(max_whole)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns, int64_t width, int64_t lane,
+                             int indexed) {
     const int64_t *size = pool->plan.size, *step = pool->step;
     for (int64_t c = 0; c < columns; c += VL) {
         const int64_t n = FD(least)(columns - c, VL);
         V best = vset1(-(T)INFINITY);
+        I winner = {0};
         for (int64_t d = size[0] - 1; d >= 0; d--)
             for (int64_t h = size[1] - 1; h >= 0; h--) {
-                const T *row = x + d * step[0] + h * step[1] + c * lane;
+                const T *row = pool->from + x + d * step[0] + h * step[1] + c * lane;
+                const int64_t tap = (d * size[1] + h) * width;
 #pragma GCC unroll 3
                 for (int64_t w = width - 1; w >= 0; w--) {
                     const V v = vload_step(row + w, lane, n);
-                    best = vselect(FD(max_wins)(v, best), v, best);
+                    const I wins = FD(max_wins)(v, best);
+                    best = vselect(wins, v, best);
+                    if (indexed) winner = (wins & (TI)(tap + w)) | (winner & ~wins);
                 }
             }
-        vstore_upto(y + c, best, n);
+        vstore_upto(pool->to + y + c, best, n);
+        if (indexed) FD(index_store)(pool, y + c, winner, n);
     }
 }
 
-static void FD(max_whole_row)(const FD(pool) *pool, T *y, const T *x, int64_t columns) {
-#define ROW(width, lane) FD(max_whole)(pool, y, x, columns, width, lane)
+static void FD(max_whole_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns) {
+#define ROW(width, lane) FD(max_whole)(pool, y, x, columns, width, lane, 0)
+    FD_WITH_POOLING(ROW, pool->plan.size[2], pool->lane);
+#undef ROW
+}
+
+static void FD(max_indexed_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns) {
+#define ROW(width, lane) FD(max_whole)(pool, y, x, columns, width, lane, 1)
     FD_WITH_POOLING(ROW, pool->plan.size[2], pool->lane);
 #undef ROW
 }
 
 static void FD(maxpool_fwd_task)(void *arg, int64_t task, void *scratch) {
     const FD(pool) *pool = arg;
-    if (pool->whole && !pool->along_window && pool->index == NULL)
-        FD(pool_whole)(pool, task, FD(max_whole_row));
+    if (pool->whole && !pool->along_window)
+        FD(pool_whole)(pool, task, pool->index == NULL ? FD(max_whole_row) : FD(max_indexed_row));
     else
         FD(pool_walk)(pool, task, scratch, 0, FD(max_row));
 }
@@ -143,8 +154,32 @@ FD_INLINE void FD(max_scatter_row)(const FD(pool) *pool, FD(place) *at, int64_t 
     FD(pool_blocks)(pool, at, y, x, FD(max_scatter));
 }
 
+/* Two columns a window, and each cell in one window: the cells of a tap are written, and none is read. */
+static void FD(max_paired_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns) {
+    const int64_t *size = pool->plan.size, *step = pool->step;
+    for (int64_t c = 0; c < columns; c += VL) {
+        const int64_t n = FD(least)(columns - c, VL);
+        const V dy = vload_upto(pool->from + y + c, n) + VC(0); /* what is added to 0 is never -0 */
+        uint8_t index[VL] = {0};
+        memcpy(index, (const uint8_t *)pool->index + y + c, n == VL ? VL : (size_t)n);
+        const I winner = vwide(index);
+        for (int64_t d = 0; d < size[0]; d++)
+            for (int64_t h = 0; h < size[1]; h++) {
+                const TI tap = (TI)((d * size[1] + h) * 2);
+                const V left = (V)((I)dy & (I)(winner == tap)), right = (V)((I)dy & (I)(winner == tap + 1));
+                T *cells = pool->to + x + d * step[0] + h * step[1] + 2 * c;
+                vstore_upto(cells, vinterleave_low(left, right), 2 * n);
+                if (2 * n > VL) vstore_upto(cells + VL, vinterleave_high(left, right), 2 * n - VL);
+            }
+    }
+}
+
 static void FD(maxpool_bwd_task)(void *arg, int64_t task, void *scratch) {
-    FD(pool_walk)(arg, task, scratch, 1, FD(max_scatter_row));
+    const FD(pool) *pool = arg;
+    if (pool->paired)
+        FD(pool_whole)(pool, task, FD(max_paired_row));
+    else
+        FD(pool_walk)(pool, task, scratch, 1, FD(max_scatter_row));
 }
 
 /* computes  dx[n, c, o*stride + index[n, c, o] - pad] += dy[n, c, o], from zero
@@ -155,4 +190,73 @@ static void FD(maxpool_bwd_task)(void *arg, int64_t task, void *scratch) {
  * source    the adjoint of maxpool_fwd */
 static int FD(fd_maxpool_bwd)(void *dx, const void *dy, const void *index, const fd_pool *plan, int threads) {
     return FD(pool_run)(FD(maxpool_bwd_task), plan, dx, dy, (void *)index, threads);
+}
+
+/* The outputs of a block, shared out over the cells of their windows that are in the strip. */
+FD_INLINE void FD(share_block)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,
+                               int64_t lane) {
+    const int64_t *size = pool->plan.size, *step = pool->step, *begin = at->begin, *end = at->end;
+    const V best = vload_upto(pool->y + y, n);
+    V count = {0};
+    for (int64_t d = 0; d < size[0]; d++)
+        for (int64_t h = 0; h < size[1]; h++)
+            for (int64_t w = 0; w < size[2]; w++) {
+                const V v = vload_step(pool->x + (x + d * step[0] + h * step[1] + w * step[2]), lane, n);
+                count += (V)((I)(v == best) & (I)VC(1));
+            }
+    const V share = vload_upto(pool->from + y, n) / count, none = (V)((I)(count == VC(0)) & (I)VC(NAN));
+    for (int64_t d = begin[0]; d < end[0]; d++)
+        for (int64_t h = begin[1]; h < end[1]; h++)
+            for (int64_t w = begin[2]; w < end[2]; w++) {
+                const int64_t cell = x + d * step[0] + h * step[1] + w * step[2];
+                const V v = vload_step(pool->x + cell, lane, n);
+                vstore_step(pool->to + cell, vselect((I)(v == best), share, none), lane, n);
+            }
+}
+
+FD_INLINE void FD(share_row)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x) {
+    FD(pool_blocks)(pool, at, y, x, FD(share_block));
+}
+
+/* The same for two columns a window, whose cells are then neighbours. */
+static void FD(share_paired_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns) {
+    const int64_t *size = pool->plan.size, *step = pool->step;
+    for (int64_t c = 0; c < columns; c += VL) {
+        const int64_t n = FD(least)(columns - c, VL);
+        const V best = vload_upto(pool->y + y + c, n), one = VC(1);
+        V count = {0};
+        for (int64_t d = 0; d < size[0]; d++)
+            for (int64_t h = 0; h < size[1]; h++) {
+                const T *cells = pool->x + x + d * step[0] + h * step[1] + 2 * c;
+                const V left = vload_step(cells, 2, n), right = vload_step(cells + 1, 2, n);
+                count += (V)((I)(left == best) & (I)one) + (V)((I)(right == best) & (I)one);
+            }
+        const V share = vload_upto(pool->from + y + c, n) / count, none = (V)((I)(count == VC(0)) & (I)VC(NAN));
+        for (int64_t d = 0; d < size[0]; d++)
+            for (int64_t h = 0; h < size[1]; h++) {
+                const int64_t at = x + d * step[0] + h * step[1] + 2 * c;
+                const V left = vselect((I)(vload_step(pool->x + at, 2, n) == best), share, none);
+                const V right = vselect((I)(vload_step(pool->x + at + 1, 2, n) == best), share, none);
+                vstore_upto(pool->to + at, vinterleave_low(left, right), 2 * n);
+                if (2 * n > VL) vstore_upto(pool->to + at + VL, vinterleave_high(left, right), 2 * n - VL);
+            }
+    }
+}
+
+static void FD(maxpool_share_task)(void *arg, int64_t task, void *scratch) {
+    const FD(pool) *pool = arg;
+    if (pool->paired)
+        FD(pool_whole)(pool, task, FD(share_paired_row));
+    else
+        FD(pool_walk)(pool, task, scratch, 1, FD(share_row));
+}
+
+/* computes  dx[n, c, o*stride + k] = (dy[n, c, o] where x of that cell equals y[n, c, o], else 0), divided by the
+ * number of such cells in the window: 0 / 0 where y is NaN shapes    dx, x (N, C, D, H, W); dy, y (N, C, OD, OH, OW);
+ * windows tile x layout    NCHW or NHWC touches   all of dx, dy, x and y order     no sums source    none: a
+ * subgradient of maxpool_fwd that treats equals alike */
+static int FD(fd_maxpool_share)(void *dx, const void *dy, const void *x, const void *y, const fd_pool *plan,
+                                int threads) {
+    const FD(pool) pool = {.plan = *plan, .to = dx, .from = dy, .x = x, .y = y};
+    return FD(pool_run_with)(FD(maxpool_share_task), pool, threads);
 }

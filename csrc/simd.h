@@ -86,6 +86,8 @@ typedef T VU __attribute__((vector_size(VBYTES), aligned(TBYTES), may_alias));
 #define vtranspose FD(vtranspose)
 #define vload_step FD(vload_step)
 #define vstore_step FD(vstore_step)
+#define vwide FD(vwide)
+#define vnarrow FD(vnarrow)
 
 FD_INLINE int64_t FD(least)(int64_t a, int64_t b) { return a < b ? a : b; }
 FD_INLINE int64_t FD(most)(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -382,6 +384,40 @@ static inline void vsum_four(T sum[4], const V v[4]) {
 #pragma GCC unroll 4
     for (int half = VL / 8; half > 0; half /= 2) four = vinterleave_low(four, four) + vinterleave_high(four, four);
     sum[0] = four[0], sum[1] = four[VL / 2], sum[2] = four[VL / 4], sum[3] = four[3 * VL / 4];
+#endif
+}
+
+/* VL bytes as lanes of I, and the lowest byte of each lane. GCC takes the conversion of vectors apart. */
+typedef uint8_t FD(bytes) __attribute__((vector_size(VL)));
+
+static inline I vwide(const uint8_t *p) {
+#if FD_ISA == FD_AVX512 && TBYTES == 4
+    return (I)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+#elif FD_ISA == FD_AVX512
+    return (I)_mm512_cvtepu8_epi64(_mm_loadl_epi64((const __m128i *)p));
+#elif FD_ISA == FD_AVX2 && TBYTES == 4
+    return (I)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+#elif FD_ISA == FD_AVX2
+    int four;
+    memcpy(&four, p, sizeof four);
+    return (I)_mm256_cvtepu8_epi64(_mm_cvtsi32_si128(four));
+#else
+    FD(bytes) narrow;
+    memcpy(&narrow, p, sizeof narrow);
+    return __builtin_convertvector(narrow, I);
+#endif
+}
+
+static inline FD(bytes) vnarrow(I lanes) {
+#if FD_ISA == FD_AVX512 && TBYTES == 4
+    return (FD(bytes))_mm512_cvtepi32_epi8((__m512i)lanes);
+#elif FD_ISA == FD_AVX512
+    const int64_t eight = _mm_cvtsi128_si64(_mm512_cvtepi64_epi8((__m512i)lanes));
+    FD(bytes) narrow;
+    memcpy(&narrow, &eight, sizeof narrow);
+    return narrow;
+#else
+    return __builtin_convertvector(lanes, FD(bytes));
 #endif
 }
 

@@ -46,6 +46,8 @@
 #undef vtranspose
 #undef vload_step
 #undef vstore_step
+#undef vwide
+#undef vnarrow
 #undef MR
 #undef NV
 #undef NR
@@ -63,6 +65,7 @@
 #undef FD_WITH_TWO
 #undef FD_WITH_COLUMNS
 #undef FD_WITH_TILE
+#undef FD_WITH_RUN
 #undef FD_BAND_BYTES
 #undef FEW_CHANNELS
 #undef FEW_PIXELS

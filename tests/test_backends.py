@@ -172,6 +172,51 @@ class TestMaxPool:
         assert nothing is None
         np.testing.assert_array_equal(alone, y)
 
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+    @pytest.mark.parametrize("size", [(2, 2), (3, 2), (1, 2), (3, 3), (2, 17), (6, 36)])
+    def test_windows_that_tile(self, engine: str, dtype: str, layout: str, size: tuple[int, int]) -> None:
+        """Forward, backward and shared alike: equals, NaN and -0.0 among them, to the bit."""
+        rng = np.random.default_rng(size[1])
+        shape = (2, 3, 6, 36 if 36 % size[1] == 0 else 34)
+        x = np.round(2 * rng.normal(size=shape)).astype(dtype)
+        x.reshape(-1)[::13], x.reshape(-1)[1::11] = np.nan, -0.0
+        x = np.ascontiguousarray(x if layout == "NCHW" else x.transpose(0, 2, 3, 1))
+        x = guarded(x, at_end=True)
+        plan = shapes.pool_plan("max_pool2d", x.shape, size, ndim=2, layout=layout)
+        y, index = primitive("naive", "maxpool_fwd")(x, plan)
+        dy = guarded(np.round(rng.normal(size=y.shape)).astype(dtype), at_end=True)
+        here = primitive(engine, "maxpool_fwd")(x, plan)
+        np.testing.assert_array_equal(here[0], y)
+        np.testing.assert_array_equal(here[1], index)
+        with np.errstate(all="ignore"):
+            for name, args in (("maxpool_bwd", (dy, index)), ("maxpool_share", (dy, x, y))):
+                came, expected = (primitive(who, name)(*args, plan) for who in (engine, "naive"))
+                np.testing.assert_array_equal(came, expected)
+                for array in (came, expected):
+                    array[np.isnan(array)] = 0
+                np.testing.assert_array_equal(np.signbit(came), np.signbit(expected))
+
+
+@pytest.mark.parametrize("engine", FAST_ENGINES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 33, 5000])
+def test_gate(engine: str, dtype: str, size: int) -> None:
+    """Zeros are +0.0, NaN passes, and what is not finite does not leak through where it is closed."""
+    rng = np.random.default_rng(size)
+    x = guarded(np.round(rng.normal(size=size)).astype(dtype), at_end=True)
+    x[::5], x[1::7] = np.nan, -0.0
+    y, closed = primitive(engine, "gate_fwd")(x)
+    assert closed.dtype == np.bool_
+    np.testing.assert_array_equal(closed, x <= 0)
+    np.testing.assert_array_equal(y, np.where(x <= 0, 0, x))
+    assert not np.signbit(y[closed]).any()
+    dy = guarded(rng.normal(size=size).astype(dtype), at_end=True)
+    dy[::3] = np.inf
+    expected = np.where(closed, 0, dy)
+    assert primitive(engine, "gate_bwd")(dy, closed) is None
+    np.testing.assert_array_equal(dy, expected)
+
 
 class TestWholeLosses:
     """Sums without the array of what is summed, and losses without the probabilities."""

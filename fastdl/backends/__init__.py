@@ -43,6 +43,7 @@ class Ops:
     bias_grad: Primitive
     maxpool_fwd: Primitive
     maxpool_bwd: Primitive
+    maxpool_share: Primitive
     avgpool_fwd: Primitive
     avgpool_bwd: Primitive
     upsample_fwd: Primitive
@@ -57,6 +58,8 @@ class Ops:
     softmax_bwd: Primitive
     dropout_fwd: Primitive
     dropout_bwd: Primitive
+    gate_fwd: Primitive
+    gate_bwd: Primitive
     softmax_xent_fwd: Primitive
     softmax_xent_bwd: Primitive
     loss_fwd: Primitive

@@ -52,6 +52,7 @@ cdef extern from "fastdl.h" nogil:
         int (*conv_dw)(void *, const void *, const void *, const fd_conv *, int) noexcept nogil
         int (*maxpool_fwd)(void *, void *, const void *, const fd_pool *, int) noexcept nogil
         int (*maxpool_bwd)(void *, const void *, const void *, const fd_pool *, int) noexcept nogil
+        int (*maxpool_share)(void *, const void *, const void *, const void *, const fd_pool *, int) noexcept nogil
         int (*avgpool_fwd)(void *, const void *, const fd_pool *, int) noexcept nogil
         int (*avgpool_bwd)(void *, const void *, const fd_pool *, int) noexcept nogil
         int (*upsample_fwd)(void *, const void *, const fd_upsample *, int) noexcept nogil
@@ -70,6 +71,8 @@ cdef extern from "fastdl.h" nogil:
         int (*dropout_fwd)(void *, uint8_t *, const void *, const float *, int64_t, double,
                         int) noexcept nogil
         int (*dropout_bwd)(void *, const void *, const uint8_t *, int64_t, double, int) noexcept nogil
+        int (*gate_fwd)(void *, uint8_t *, const void *, int64_t, int) noexcept nogil
+        int (*gate_bwd)(void *, const uint8_t *, int64_t, int) noexcept nogil
         int (*softmax_xent_fwd)(void *, void *, const void *, const int64_t *, const void *, double, int64_t,
                         int64_t, int) noexcept nogil
         int (*softmax_xent_bwd)(void *, const void *, const int64_t *, const void *, const void *, double,

@@ -135,6 +135,12 @@ def maxpool_bwd(dy: np.ndarray, index: np.ndarray, plan: PoolPlan) -> np.ndarray
     return dx
 
 
+def maxpool_share(dy: np.ndarray, x: np.ndarray, y: np.ndarray, plan: PoolPlan) -> np.ndarray:
+    dx = empty(plan.x_shape, dy)
+    _native.maxpool_share(dx, dy, x, y, plan, current().threads)
+    return dx
+
+
 def avgpool_fwd(x: np.ndarray, plan: PoolPlan) -> np.ndarray:
     y = empty(plan.y_shape, x)
     _native.avgpool_fwd(y, x, plan, current().threads)
@@ -223,6 +229,17 @@ def dropout_bwd(dy: np.ndarray, mask: np.ndarray, rate: float) -> np.ndarray:
     dx = empty_as(dy)
     _native.dropout_bwd(dx, dy, mask, dy.size, rate, current().threads)
     return dx
+
+
+def gate_fwd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    y = empty_as(x)
+    closed = np.empty(x.shape, np.bool_)
+    _native.gate_fwd(y, closed, x, x.size, current().threads)
+    return y, closed
+
+
+def gate_bwd(dy: np.ndarray, closed: np.ndarray) -> None:
+    _native.gate_bwd(dy, closed, dy.size, current().threads)
 
 
 def softmax_xent_fwd(

@@ -1,4 +1,4 @@
-# Activations, PReLU, dropout.
+# Activations, PReLU, dropout, gates.
 
 
 def act_fwd(
@@ -81,3 +81,28 @@ def dropout_bwd(
     cdef In dy_in = input(dy), mask_in = input(mask)
     with nogil:
         finish(kernels.dropout_bwd(dx_out, dy_in, <const uint8_t *> mask_in, n, rate, threads))
+
+
+def gate_fwd(
+    y,       # OUT
+    closed,  # OUT: bool
+    x,       # IN
+    int64_t n, int threads,
+):
+    cdef Kernels kernels = kernels_of(y)
+    cdef Out y_out = output(y), closed_out = output(closed)
+    cdef In x_in = input(x)
+    with nogil:
+        finish(kernels.gate_fwd(y_out, <uint8_t *> closed_out, x_in, n, threads))
+
+
+def gate_bwd(
+    dy,      # IN and OUT
+    closed,  # IN: bool
+    int64_t n, int threads,
+):
+    cdef Kernels kernels = kernels_of(dy)
+    cdef Out dy_out = output(dy)
+    cdef In closed_in = input(closed)
+    with nogil:
+        finish(kernels.gate_bwd(dy_out, <const uint8_t *> closed_in, n, threads))

@@ -52,6 +52,22 @@ def maxpool_bwd(
         finish(kernels.maxpool_bwd(dx_out, dy_in, index_in, &sizes, threads))
 
 
+def maxpool_share(
+    dx,  # OUT
+    dy,  # IN
+    x,   # IN
+    y,   # IN
+    plan, int threads,
+):
+    cdef Kernels kernels = kernels_of(dx)
+    cdef fd_pool sizes
+    cdef Out dx_out = output(dx)
+    cdef In dy_in = input(dy), x_in = input(x), y_in = input(y)
+    unpack_pool(&sizes, plan)
+    with nogil:
+        finish(kernels.maxpool_share(dx_out, dy_in, x_in, y_in, &sizes, threads))
+
+
 def avgpool_fwd(
     y,  # OUT
     x,  # IN

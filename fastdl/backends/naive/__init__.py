@@ -14,8 +14,25 @@ from .embedding import gather, outside, scatter_add
 from .loss import loss_bwd, loss_fwd, loss_sum, softmax_bwd, softmax_fwd, softmax_xent_bwd, softmax_xent_fwd
 from .norm import norm_apply, norm_bwd, norm_fwd, norm_stats
 from .optimizer import update
-from .pointwise import act_bwd, act_fwd, dropout_bwd, dropout_fwd, prelu_bwd, prelu_fwd
-from .pool import avgpool_bwd, avgpool_fwd, maxpool_bwd, maxpool_fwd, upsample_bwd, upsample_fwd
+from .pointwise import (
+    act_bwd,
+    act_fwd,
+    dropout_bwd,
+    dropout_fwd,
+    gate_bwd,
+    gate_fwd,
+    prelu_bwd,
+    prelu_fwd,
+)
+from .pool import (
+    avgpool_bwd,
+    avgpool_fwd,
+    maxpool_bwd,
+    maxpool_fwd,
+    maxpool_share,
+    upsample_bwd,
+    upsample_fwd,
+)
 from .recurrent import rnn_bwd, rnn_fwd
 
 __all__ = [
@@ -32,6 +49,8 @@ __all__ = [
     "conv_fwd",
     "dropout_bwd",
     "dropout_fwd",
+    "gate_bwd",
+    "gate_fwd",
     "gather",
     "gemm",
     "im2col",
@@ -40,6 +59,7 @@ __all__ = [
     "loss_sum",
     "maxpool_bwd",
     "maxpool_fwd",
+    "maxpool_share",
     "norm_apply",
     "norm_bwd",
     "norm_fwd",

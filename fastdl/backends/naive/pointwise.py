@@ -117,3 +117,19 @@ def dropout_bwd(dy: np.ndarray, mask: np.ndarray, rate: float) -> np.ndarray:
         if mask[i]:
             dx[i] = dy[i] * (1 / (1 - rate))
     return dx
+
+
+def gate_fwd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """closed[i] = x[i] <= 0; y[i] = 0 where closed[i] else x[i]."""
+    y, closed = x.copy(), np.zeros(x.shape, np.bool_)
+    for i in np.ndindex(x.shape):
+        if x[i] <= 0:
+            y[i], closed[i] = 0, True
+    return y, closed
+
+
+def gate_bwd(dy: np.ndarray, closed: np.ndarray) -> None:
+    """dy[i] = 0 where closed[i]."""
+    for i in np.ndindex(dy.shape):
+        if closed[i]:
+            dy[i] = 0

@@ -69,6 +69,23 @@ def maxpool_bwd(dy: np.ndarray, index: np.ndarray, plan: PoolPlan) -> np.ndarray
     return dx
 
 
+def maxpool_share(dy: np.ndarray, x: np.ndarray, y: np.ndarray, plan: PoolPlan) -> np.ndarray:
+    """dx[n, c, i·stride + k] = (dy[n, c, i] where x is y[n, c, i] there else 0) / how many of the window are.
+
+    The windows tile x. Nothing is equal to NaN: 0 / 0 then.
+    """
+    dx = np.zeros(plan.x_shape, dy.dtype)
+    x5, dx5 = (volume(array, plan.layout, plan.in_size) for array in (x, dx))
+    y5, dy5 = (volume(array, plan.layout, plan.out_size) for array in (y, dy))
+    for n, c, *out in np.ndindex(y5.shape):
+        here = (n, c, *out)
+        cells = [(n, c, *at) for _, at in _window(out, plan)]
+        hits = [cell for cell in cells if x5[cell] == y5[here]]
+        for cell in cells:
+            dx5[cell] = np.divide(dy5[here] if cell in hits else 0, len(hits), dtype=dy.dtype)
+    return dx
+
+
 def avgpool_fwd(x: np.ndarray, plan: PoolPlan) -> np.ndarray:
     """y[n, c, i] = Σ_k x[n, c, i·stride + k − pad] / number of cells."""
     y = np.zeros(plan.y_shape, x.dtype)

@@ -89,6 +89,25 @@ def maxpool_bwd(dy: np.ndarray, index: np.ndarray, plan: PoolPlan) -> np.ndarray
     return cropped(frame, plan)
 
 
+def maxpool_share(dy: np.ndarray, x: np.ndarray, y: np.ndarray, plan: PoolPlan) -> np.ndarray:
+    """dx[n, c, i·stride + k] = (dy[n, c, i] where x is y[n, c, i] there else 0) / how many of the window are.
+
+    The windows tile x. Nothing is equal to NaN: 0 / 0 then.
+    """
+    dx = np.empty(plan.x_shape, dy.dtype)
+    seen, to = (_view(volume(array, plan.layout, plan.in_size), plan) for array in (x, dx))
+    y5, dy5 = volume(y, plan.layout, plan.out_size), volume(dy, plan.layout, plan.out_size)
+    hits = [(tap, seen[(..., *tap)] == y5) for tap in np.ndindex(plan.size)]
+    count = np.zeros(y5.shape, dy.dtype)
+    for _, hit in hits:
+        count += hit
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share, none = dy5 / count, np.zeros((), dy.dtype) / count
+    for tap, hit in hits:
+        to[(..., *tap)] = np.where(hit, share, none)
+    return dx
+
+
 def avgpool_fwd(x: np.ndarray, plan: PoolPlan) -> np.ndarray:
     """y[n, c, i] = Σ_k x[n, c, i·stride + k − pad] / number of cells."""
     seen = _view(_padded(x, plan, 0.0), plan)

@@ -131,10 +131,12 @@ def max_pool_forward_reshape(x: Any, pool_param: Any) -> tuple[Array, tuple[Arra
 def max_pool_backward_reshape(dout: Any, cache: Any) -> Array:
     """Return the gradient of x from that of the output (N, C, OH, OW); equal cells share it."""
     x, blocks, out = cache
-    floats(dout, x)
-    if dout.shape != out.shape or blocks.dtype != out.dtype:
+    image, gradient, best = floats(x, dout.astype(x.dtype, copy=False), out)
+    high, wide = blocks.shape[3], blocks.shape[5]
+    plan = pooling(image, {"pool_height": high, "pool_width": wide, "stride": high})
+    if high != wide or not plan.y_shape == dout.shape == out.shape or blocks.dtype != out.dtype:
         raise Unserved("a gradient of another shape than the output")
-    return shared_gradient(dout, blocks, out).reshape(x.shape)
+    return answer(shared_gradient(gradient, image, best, plan), x)
 
 
 def max_pool_forward_im2col(x: Any, pool_param: Any) -> tuple[Array, tuple[Any, ...]]:

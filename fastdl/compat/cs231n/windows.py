@@ -97,27 +97,16 @@ def _tap(x: Array, i: int, j: int, down: int, right: int, shape: tuple[int, ...]
     return x[:, :, i : i + down * shape[2] : down, j : j + right * shape[3] : right]
 
 
-def shared_gradient(dout: Array, blocks: Array, out: Array) -> Array:
-    """Return the gradient of the largest values of blocks (N, C, OH, h, OW, w): equals share it equally.
+def shared_gradient(dout: Array, x: Array, out: Array, plan: PoolPlan) -> Array:
+    """Return the gradient of `largest`, windows tiling x: equals share it equally.
 
-    Where a largest value is NaN nothing equals it, and the gradient is 0 / 0 as it is in the course's code.
+    Where a largest value is NaN nothing equals it, and the gradient is 0 / 0, with NumPy's warning, as it is
+    in the course's code.
     """
-    _, _, _, high, _, wide = blocks.shape
-    places = [(i, j) for i in range(high) for j in range(wide)]
-    hits = [blocks[:, :, :, i, :, j] == out for i, j in places]
-    count = hits[0].astype(np.intp if high * wide > 255 else np.uint8)
-    for hit in hits[1:]:
-        count += hit
-    dout = dout.astype(blocks.dtype, copy=False)
-    none: Any = 0
-    if count.all():
-        share = dout / count.astype(dout.dtype)
-    else:
-        none = np.zeros((), dout.dtype) / count.astype(dout.dtype)
-        share = dout / np.maximum(count, 1).astype(dout.dtype)
-    dx = np.empty(blocks.shape, blocks.dtype)
-    for hit, (i, j) in zip(hits, places):
-        dx[:, :, :, i, :, j] = np.where(hit, share, none)
+    dx: Array = engine().maxpool_share(dout, x, out, plan)
+    (_, high, wide), zero = plan.size, np.zeros((), x.dtype)
+    if np.isnan(dx[:, :, ::high, ::wide].min(initial=0)):
+        np.divide(zero, zero)
     return dx
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import fastdl.functional as F
+from fastdl.functional._arrays import engine
 
 from ..tier import Unserved, narrow, recall, remember
 from .arrays import FLOAT64, Array, computing, floats, image_stack, matrix, same_dtype, sizes
@@ -30,9 +31,6 @@ __all__ = [
     "col2im",
     "im2col",
 ]
-
-BITS = {4: np.int32, 8: np.int64}
-BLOCK = 1 << 16
 
 
 class Relu:
@@ -57,13 +55,7 @@ class Relu:
 
 def gated(x: Array) -> tuple[Array, Array]:
     """Return max(x, 0), C-contiguous, with NaN for NaN and 0.0 for -0.0, and where x is at most 0."""
-    x = np.ascontiguousarray(x)
-    out, mask = np.empty_like(x), np.empty(x.shape, np.bool_)
-    flat = x.reshape(-1), out.reshape(-1), mask.reshape(-1)
-    for start in range(0, x.size, BLOCK):  # what the first operation reads is in the cache for the second
-        some, gate, closed = (part[start : start + BLOCK] for part in flat)
-        np.less_equal(some, 0, out=closed)
-        np.maximum(some, 0, out=gate)
+    out, mask = engine().gate_fwd(np.ascontiguousarray(x))
     return out, mask
 
 
@@ -71,8 +63,10 @@ def close_gate(dout: Array, mask: Any) -> Array:
     """Set dout to 0.0 where mask is True, in place, and return it."""
     if type(mask) is not np.ndarray or mask.shape != dout.shape or not dout.flags.writeable:
         raise Unserved("no mask for this array")
-    bits = dout.view(BITS[dout.itemsize])  # a product would do, if it were not for NaN and infinity
-    np.bitwise_and(bits, mask.view(np.int8) - np.int8(1), out=bits)
+    if mask.dtype == np.bool_ and mask.flags.c_contiguous and dout.flags.carray:
+        engine().gate_bwd(dout, mask)
+    else:
+        dout[mask] = 0
     return dout
 
 
