@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +104,7 @@ def _arrays(theirs: Any, ours: Any, where: str, coarse: np.dtype[Any] | None) ->
     if one.dtype != two.dtype and not narrowed:
         return Difference(np.inf, f"{where} holds {two.dtype}, not {one.dtype}")
     if settings.tier == "exact":
-        equal = one.tobytes() == two.tobytes()
+        equal = _same_bits(one, two)
         return Difference() if equal else Difference(_distance(one, two), f"{where} has other bits")
     if one.dtype.kind != "f":
         equal = bool(np.array_equal(one, two))
@@ -120,12 +120,53 @@ def _arrays(theirs: Any, ours: Any, where: str, coarse: np.dtype[Any] | None) ->
     )
 
 
+_PIECE = 1 << 14  # elements that are compared while they stay in the cache
+
+
+def _flat(*arrays: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
+    """Return arrays of one shape as one axis each, element beside element."""
+    if all(array.flags.f_contiguous for array in arrays):
+        return [array.T.reshape(-1) for array in arrays]
+    return [array.reshape(-1) for array in arrays]
+
+
+def _pieces(*arrays: np.ndarray[Any, Any]) -> Iterator[list[np.ndarray[Any, Any]]]:
+    flat = _flat(*arrays)
+    return ([array[start : start + _PIECE] for array in flat] for start in range(0, flat[0].size, _PIECE))
+
+
+def _same_bits(one: np.ndarray[Any, Any], two: np.ndarray[Any, Any]) -> bool:
+    bits = f"u{one.dtype.itemsize}"
+    if one.dtype.kind not in "fiub" or one.dtype.itemsize > 8:
+        return one.tobytes() == two.tobytes()
+    return all(np.array_equal(a.view(bits), b.view(bits)) for a, b in _pieces(one, two))
+
+
 def _distance(one: np.ndarray[Any, Any], two: np.ndarray[Any, Any]) -> float:
     """The largest difference over the largest finite value; infinite if what is not finite differs."""
     if one.size == 0:
         return 0.0
     if one.dtype.kind not in "fiub":
         return 0.0 if np.array_equal(one, two) else np.inf
+    largest = scale = 0.0
+    wide = one.dtype if one.dtype == two.dtype and one.dtype in (np.float32, np.float64) else np.float64
+    with np.errstate(all="ignore"):
+        for a, b in _pieces(one, two):
+            a, b = a.astype(wide, copy=False), b.astype(wide, copy=False)
+            scale = max(scale, _most(a))
+            largest = max(largest, _most(a - b))
+    if not np.isfinite(scale) or not np.isfinite(largest):
+        return _distance_of_finite(one, two)
+    return largest / max(scale, _TINY)
+
+
+def _most(a: np.ndarray[Any, Any]) -> float:
+    """The largest absolute value; infinite if there is one that is no number."""
+    most = max(float(a.max()), -float(a.min()))
+    return most if most == most else np.inf
+
+
+def _distance_of_finite(one: np.ndarray[Any, Any], two: np.ndarray[Any, Any]) -> float:
     one, two = one.astype(np.float64), two.astype(np.float64)
     finite = np.isfinite(one)
     if not np.array_equal(one[~finite], two[~finite], equal_nan=True) or not np.isfinite(two[finite]).all():

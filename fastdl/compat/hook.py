@@ -24,7 +24,8 @@ from typing import Any
 from . import catalog
 from .recognise import Found, may_define, recognise
 from .report import Report
-from .serving import Service, serve
+from .service import Service
+from .serving import serve
 from .tier import settings
 
 __all__ = ["adopt_loaded", "compiled", "decorate", "handed", "install", "report", "uninstall"]

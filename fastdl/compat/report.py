@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .serving import Service
+from .service import Service
 from .tier import settings
 
 __all__ = ["Report"]

@@ -10,19 +10,28 @@ import functools
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from .differences import difference
-from .recognise import Found
+from .contest import TIMED, Contest
+from .kinds import detail, kind
+from .service import Count, Service
 from .target import Target
 from .tier import STATE, State, settings
-from .trial import Calls, Verdict, copied, same_random, silence, state_difference, trial
+from .trial import (
+    SLOWER,
+    Calls,
+    Verdict,
+    copied,
+    same_random,
+    silence,
+    trial,
+)
 
-__all__ = ["Service", "serve"]
+__all__ = ["serve"]
 
 _MOST_KINDS = 64
 """Kinds of input that a definition is tried on; on one more, it is left alone."""
@@ -36,90 +45,10 @@ _REVIEW = 64
 _SHADOW = "_fastdl_shadow"
 """The attribute of a layer, under ``verify``, that holds its copy on which the original runs."""
 
-_COUNTERS = frozenset({"epoch", "iter", "iterations", "step", "t"})
-"""Names under which code counts its steps: one step more is no other kind of input."""
-
 _UNTRIED = Verdict(True)
 _NOT_BEFORE = Verdict(False, "its partner has not served")
 _SLOWER = Verdict(False, "fastdl was slower than the trial had said")
 _TOO_MANY = Verdict(False, "it is called with too many kinds of input")
-
-
-@dataclass
-class Count:
-    """What one function or method has done.
-
-    Attributes
-    ----------
-    calls, seconds : int, float
-        Calls that fastdl served, and the time inside.
-    original_seconds : float
-        What the original would have taken for them, as the trials say.
-    left : int
-        Calls that the original served.
-    """
-
-    calls: int = 0
-    seconds: float = 0.0
-    original_seconds: float = 0.0
-    left: int = 0
-
-
-@dataclass
-class Service:
-    """A definition under fastdl's care.
-
-    Attributes
-    ----------
-    name, module, file, line
-        Where the definition is.
-    found : Found
-        How it was recognised.
-    target : Target or None
-        What serves it, once an input has decided.
-    counts : dict
-        A `Count` for each function, by name.
-    verdicts : dict
-        For each kind of input what its trial said.
-    reasons : dict
-        Why the original served, with how often.
-    largest : float
-        The largest difference seen.
-    slower : bool
-        Whether it has taken longer than the original would have, and serves no more.
-    """
-
-    name: str
-    module: str
-    file: str
-    found: Found
-    target: Target | None = None
-    counts: dict[str, Count] = field(default_factory=dict)
-    verdicts: dict[Any, Verdict] = field(default_factory=dict)
-    reasons: dict[str, int] = field(default_factory=dict)
-    largest: float = 0.0
-    slower: bool = False
-
-    def left(self, name: str, reason: str) -> None:
-        """Count a call that the original serves."""
-        self.counts[name].left += 1
-        self.reasons[reason] = self.reasons.get(reason, 0) + 1
-
-    def review(self) -> None:
-        """Serve no more if the original would have been sooner: a trial is short and may mislead."""
-        seconds = sum(count.seconds for count in self.counts.values())
-        original = sum(count.original_seconds for count in self.counts.values())
-        self.slower = 0 < original < seconds
-
-    def compare(self, theirs: Any, ours: Any) -> None:
-        """Keep the largest difference: of results, and of what became of the arguments."""
-        self.largest = max(self.largest, difference(theirs, ours).largest)
-
-    def compare_state(self, theirs: Any, ours: Any) -> None:
-        """Keep the largest difference between the attributes of two instances."""
-        if self.target is not None:
-            found = state_difference(self.target, vars(theirs), vars(ours))
-            self.largest = max(self.largest, found.largest)
 
 
 def serve(service: Service, original: Any) -> Any:
@@ -155,34 +84,6 @@ def _wrapper(
 # ---- which side serves
 
 
-def _kind(args: tuple[Any, ...]) -> tuple[Any, int]:
-    """The kind and the size of an input: type, axes and magnitude of its first array."""
-    for value in args:
-        if type(value) is np.ndarray:
-            size = value.size
-            return (value.dtype.char, value.ndim, size.bit_length()), size
-    return None, 1
-
-
-def _detail(args: tuple[Any, ...], kwargs: dict[str, Any], instance: Any) -> tuple[Any, ...]:
-    """All else that unknown code may depend on: numbers and words, in dictionaries and attributes too.
-
-    Of floats only 0 and 1 are kinds of their own: rates are lowered as training goes on.
-    """
-    values = [*args, *kwargs.values()]
-    named = [value for value in values if type(value) is dict]
-    if instance is not None:
-        named.append(vars(instance))
-    for names in named:
-        values.extend(value for name, value in names.items() if name not in _COUNTERS)
-    values = [value if type(value) is not float or value in (0.0, 1.0) else float for value in values]
-    shapes = tuple((value.ndim, value.dtype.char) for value in values if isinstance(value, np.ndarray))
-    return (
-        *(value for value in values if value is float or isinstance(value, (bool, int, float, str))),
-        shapes,
-    )
-
-
 class _Served(ABC):
     """What a function and a class have in common: a service, and the choice between the two sides."""
 
@@ -192,17 +93,29 @@ class _Served(ABC):
 
     def verdict(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], instance: Any = None
-    ) -> tuple[Verdict, int]:
-        """Return what serves this kind of input, tried where it is new, and the size of the input."""
-        if self.service.slower:
-            return _SLOWER, 1
-        key, size = _kind(args)
-        if not self.service.found.known:
-            key = (key, _detail(args, kwargs, instance))
-        found = self.service.verdicts.get(key)
+    ) -> tuple[Verdict, int, Contest | None]:
+        """Return what serves this kind of input, tried where it is new; its size; and who is still timed."""
+        service = self.service
+        if service.slower:
+            return _SLOWER, 1, None
+        key, size = kind(args)
+        if not service.found.known:
+            key = (key, detail(args, kwargs, instance))
+        found = service.verdicts.get(key)
         if found is None:
-            found = self.service.verdicts[key] = self.judge(args, kwargs, instance, size)
-        return found, size
+            found = service.verdicts[key] = self.judge(args, kwargs, instance, size)
+            if found.close:
+                service.contests[key] = Contest(len(found.seconds), ours_first=found.serve)
+        if not found.close:
+            return found, size, None
+        contest = service.contests.get(key)
+        if contest is not None and (winner := contest.winner) is not None:
+            reason = "" if winner else SLOWER
+            known = zip(contest.theirs, found.seconds)
+            seconds = tuple(tried if real == float("inf") else real for real, tried in known)
+            found = Verdict(winner, reason, largest=found.largest, seconds=seconds)
+            service.verdicts[key], contest = found, None
+        return found, size, contest
 
     def judge(self, args: tuple[Any, ...], kwargs: dict[str, Any], instance: Any, size: int) -> Verdict:
         """Try what may serve, the one that has served before or else each, and keep the first that does."""
@@ -215,8 +128,11 @@ class _Served(ABC):
             if ours is None or theirs is None:
                 return Verdict(False, f"{target.partner} is not served")
             if target.trial:
-                verdict = trial(target, theirs, ours, instance, args, kwargs)
-            if verdict.serve:
+                known = service.found.known
+                verdict = trial(target, theirs, ours, instance, args, kwargs, known=known)
+            if verdict.close and settings.verify:
+                verdict = replace(verdict, serve=True, close=False)
+            if verdict.serve or verdict.close:
                 service.largest = max(service.largest, verdict.largest)
                 if service.target is None:
                     service.target = target
@@ -243,6 +159,7 @@ class _Function(_Served):
         self.ours: Callable[..., Any] = original
         self.count = service.counts[service.name]
         self.seconds = 0.0  # what the original's next call would take, if it follows its partner
+        self.watch: tuple[Contest, int] | None = None  # who takes down what that call takes
         self.follows = all(target.follows for target in service.found.targets)
         self.shadows: deque[tuple[Any, Any]] = deque(maxlen=_MOST_KINDS)  # what ours returned, and theirs
 
@@ -273,37 +190,60 @@ class _Function(_Served):
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if silence.active:
             return self.original(*args, **kwargs)
+        contest, index, size = None, 0, 1
         if self.follows:
-            verdict, size = _UNTRIED if self.service.target else _NOT_BEFORE, 1
+            verdict, index = _UNTRIED if self.service.target else _NOT_BEFORE, 1
+            if self.watch is not None:
+                (contest, size), self.watch = self.watch, None
         else:
-            verdict, size = self.verdict(args, kwargs)
-        if not verdict.serve:
-            self.service.left(self.service.name, verdict.reason)
+            verdict, size, contest = self.verdict(args, kwargs)
+        reason = verdict.reason
+        if verdict.serve if contest is None else contest.ours_next:
+            beside = self.beside(args, kwargs) if settings.verify else None
+            start = perf_counter()
+            try:
+                result = self.ours(*args, **kwargs)
+            except Exception as error:  # the original will raise its own, or serve
+                reason = str(error) or type(error).__name__
+            else:
+                seconds = perf_counter() - start
+                self.took(seconds, verdict, size)
+                if contest is not None:
+                    contest.add(True, index, seconds / size)
+                    self.let_watch(contest, size)
+                if beside is not None:
+                    self.shadows.append((result, beside[0]))
+                    self.service.compare(beside, (result, args, kwargs))
+                return result
+        self.service.left(self.service.name, reason or TIMED)
+        if contest is None:
             return self.original(*args, **kwargs)
-        beside = self.beside(args, kwargs) if settings.verify else None
         start = perf_counter()
-        try:
-            result = self.ours(*args, **kwargs)
-        except Exception as error:  # the original will raise its own, or serve
-            reason = str(error) or type(error).__name__
-        else:
-            count = self.count
-            count.seconds += perf_counter() - start
-            count.calls += 1
-            if verdict.seconds:
-                count.original_seconds += verdict.seconds[0] * size
-                if len(verdict.seconds) > 1:
-                    self.expect(verdict.seconds[1] * size)
-            elif self.follows:
-                count.original_seconds += self.seconds
-            if not count.calls % _REVIEW:
-                self.service.review()
-            if beside is not None:
-                self.shadows.append((result, beside[0]))
-                self.service.compare(beside, (result, args, kwargs))
-            return result
-        self.service.left(self.service.name, reason)
-        return self.original(*args, **kwargs)
+        result = self.original(*args, **kwargs)
+        contest.add(False, index, (perf_counter() - start) / size)
+        self.let_watch(contest, size)
+        return result
+
+    def took(self, seconds: float, verdict: Verdict, size: int) -> None:
+        """Count a call that fastdl served."""
+        count = self.count
+        count.seconds += seconds
+        count.calls += 1
+        if verdict.seconds:
+            count.original_seconds += verdict.seconds[0] * size
+            if len(verdict.seconds) > 1:
+                self.expect(verdict.seconds[1] * size)
+        elif self.follows:
+            count.original_seconds += self.seconds
+        if not count.calls % _REVIEW:
+            self.service.review()
+
+    def let_watch(self, contest: Contest, size: int) -> None:
+        """Have the next call of the partner timed as well."""
+        target = self.service.target
+        partner = self.partner(target) if target is not None and not self.follows else None
+        if partner is not None:
+            partner.watch = contest, size
 
     def expect(self, seconds: float) -> None:
         target = self.service.target
@@ -370,34 +310,48 @@ class _First(_Method):
             return self.left(instance, args, kwargs, "")
         owner = self.owner
         attributes = vars(instance)
-        verdict, size = owner.verdict(args, kwargs, instance)
-        if not verdict.serve:
-            attributes.pop(STATE, None)
-            return self.left(instance, args, kwargs, verdict.reason)
-        beside = self.beside(instance, args, kwargs) if settings.verify else None
+        verdict, size, contest = owner.verdict(args, kwargs, instance)
+        reason = verdict.reason
+        if verdict.serve if contest is None else contest.ours_next:
+            beside = self.beside(instance, args, kwargs) if settings.verify else None
+            start = perf_counter()
+            try:
+                result = owner.ours[self.name](instance, *args, **kwargs)
+            except Exception as error:  # the original will raise its own, or serve
+                reason = str(error) or type(error).__name__
+            else:
+                seconds = perf_counter() - start
+                self.count.seconds += seconds
+                self.count.calls += 1
+                if owner.follow:
+                    state = attributes.get(STATE)
+                    if state is None:
+                        state = attributes[STATE] = State()
+                    state.seconds = tuple(second * size for second in verdict.seconds[1:])
+                if contest is not None:
+                    self.watched(instance, True, contest, size, seconds)
+                if verdict.seconds:
+                    self.count.original_seconds += verdict.seconds[0] * size
+                if not self.count.calls % _REVIEW:
+                    owner.service.review()
+                if beside is not None:
+                    owner.service.compare(beside, (result, args, kwargs))
+                    owner.service.compare_state(attributes[_SHADOW].value, instance)
+                return result
+        attributes.pop(STATE, None)
         start = perf_counter()
-        try:
-            result = owner.ours[self.name](instance, *args, **kwargs)
-        except Exception as error:  # the original will raise its own, or serve
-            attributes.pop(STATE, None)
-            reason = str(error) or type(error).__name__
-        else:
-            self.count.seconds += perf_counter() - start
-            self.count.calls += 1
-            if owner.follow:
-                state = attributes.get(STATE)
-                if state is None:
-                    state = attributes[STATE] = State()
-                state.seconds = tuple(second * size for second in verdict.seconds[1:])
-            if verdict.seconds:
-                self.count.original_seconds += verdict.seconds[0] * size
-            if not self.count.calls % _REVIEW:
-                owner.service.review()
-            if beside is not None:
-                owner.service.compare(beside, (result, args, kwargs))
-                owner.service.compare_state(attributes[_SHADOW].value, instance)
-            return result
-        return self.left(instance, args, kwargs, reason)
+        result = self.left(instance, args, kwargs, reason or TIMED)
+        if contest is not None:
+            self.watched(instance, False, contest, size, perf_counter() - start)
+        return result
+
+    def watched(self, instance: Any, ours: bool, contest: Contest, size: int, seconds: float) -> None:
+        """Take down the time of a call, and have those of the other methods taken down."""
+        contest.add(ours, 0, seconds / size)
+        if self.owner.follow:
+            if not ours:
+                vars(instance)[STATE] = State()
+            vars(instance)[STATE].watch = ours, contest, size
 
     def beside(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Beside | None:
         """Run the original on a copy of the instance, which stays for its other methods."""
@@ -419,6 +373,12 @@ class _Other(_Method):
         state = None if silence.active else vars(instance).get(STATE)
         if state is None:
             return self.left(instance, args, kwargs, "")
+        ours, contest, size = state.watch
+        if not ours:
+            start = perf_counter()
+            result = self.left(instance, args, kwargs, TIMED)
+            contest.add(False, self.index + 1, (perf_counter() - start) / size)
+            return result
         owner = self.owner
         shadow = vars(instance).get(_SHADOW) if settings.verify else None
         beside = _beside(functools.partial(self.original, shadow.value), args, kwargs) if shadow else None
@@ -427,8 +387,11 @@ class _Other(_Method):
             result = owner.ours[self.name](instance, *args, **kwargs)
         except Exception as error:  # the original will raise its own, or serve
             return self.left(instance, args, kwargs, str(error) or type(error).__name__)
-        self.count.seconds += perf_counter() - start
+        seconds = perf_counter() - start
+        self.count.seconds += seconds
         self.count.calls += 1
+        if contest is not None:
+            contest.add(True, self.index + 1, seconds / size)
         if state.seconds:
             self.count.original_seconds += state.seconds[self.index]
         if beside is not None and shadow is not None:

@@ -23,7 +23,8 @@ class Target:
     family : str
         The subpackage of `fastdl.compat` that declares it.
     fast, exact : str or None
-        Where the replacements are, as ``"module:name"`` inside the family; None: this tier leaves it alone.
+        Where the replacements are, as ``"module:name"`` inside the family, with a dot before it what all
+        families share; None: this tier leaves it alone.
         A class gives the methods that are set on the original class.
     fingerprints : frozenset of str
         `fingerprint` of each published version. One that matches is known; another of the same name is held
@@ -44,7 +45,8 @@ class Target:
         The parameters whose first axis is the batch: a trial takes some rows of them. None: the whole input.
     sample : str or None
         Where a function is, as ``"module:name"``, that makes a small input in another way: it takes the bound
-        arguments, a dict, changes them in place and returns the share of the work that is left.
+        arguments, a dict, and of a class a copy of the instance, and puts smaller arrays into both; arrays
+        themselves it leaves as they are. It returns the share of the work that is left.
     private : frozenset of str
         Attributes that nobody but the class reads; all others must hold what the original would have left
         there.
@@ -76,10 +78,10 @@ class Target:
         where = self.exact if tier == "exact" else self.fast
         return None if where is None else self._find(where)
 
-    def sampler(self) -> Callable[[dict[str, Any]], float] | None:
+    def sampler(self) -> Callable[..., float] | None:
         """Return the function that makes a small input, or None."""
         return None if self.sample is None else self._find(self.sample)
 
     def _find(self, where: str) -> Any:
         module, name = where.split(":")
-        return getattr(import_module(f"fastdl.compat.{self.family}.{module}"), name)
+        return getattr(import_module(f".{module}", f"fastdl.compat.{self.family}"), name)

@@ -64,13 +64,16 @@ class State:
         What `remember` was given.
     seconds : tuple of float
         What the original's other methods would take, for the report.
+    watch : (bool, Contest or None, int)
+        Whether it was fastdl's, who takes down the times of the other methods, and the size of the input.
     """
 
-    __slots__ = ("seconds", "value")
+    __slots__ = ("seconds", "value", "watch")
 
     def __init__(self, value: Any = None) -> None:
         self.value = value
         self.seconds: tuple[float, ...] = ()
+        self.watch: tuple[bool, Any, int] = (True, None, 1)
 
     def __deepcopy__(self, memo: Any) -> State:
         return self

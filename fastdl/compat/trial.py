@@ -22,16 +22,24 @@ from .differences import Difference, coarsest, difference
 from .target import Target
 from .tier import Unserved
 
-__all__ = ["Calls", "Verdict", "copied", "same_random", "silence", "state_difference", "trial"]
+__all__ = ["SLOWER", "Calls", "Verdict", "copied", "same_random", "silence", "state_difference", "trial"]
 
 _ROWS = 4
 _ELEMENTS = 1 << 16
+_ELEMENTS_KNOWN = 1 << 13
 """A trial takes rows of the batch until it has both: the time is then that of the work, not of the calls."""
 
-_REPEATS = 5
+_BLOCK = 16381
+"""Random numbers that the elements of a long gradient repeat: a prime, so that no row is like the next."""
+
 _SURE = 1.5
-_LONG = 0.02
-"""A result is timed again, the least counts, while it is nearer than 1.5 to 1 and takes less than 20 ms."""
+"""Times that are nearer to each other than 1.5 to 1 are not told apart."""
+
+_SHORT = 0.01
+"""Seconds that are so few that they are taken again; of a quarter of them too many mean little."""
+
+
+SLOWER = "fastdl is not faster here"
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,10 @@ class Verdict:
     ----------
     serve : bool
         Whether the results are equal and fastdl's came sooner.
+    close : bool
+        Whether they are equal, and came so nearly together that nothing follows from it.
     reason : str
-        Why not.
+        Why fastdl does not serve.
     largest : float
         The largest difference, relative to the largest value.
     seconds : tuple of float
@@ -60,6 +70,7 @@ class Verdict:
 
     serve: bool
     reason: str = ""
+    close: bool = False
     largest: float = 0.0
     seconds: tuple[float, ...] = ()
 
@@ -109,7 +120,9 @@ def copied(value: Any) -> Any:
     return copy.deepcopy(value)
 
 
-def trial(target: Target, theirs: Calls, ours: Calls, instance: Any, args: Any, kwargs: Any) -> Verdict:
+def trial(
+    target: Target, theirs: Calls, ours: Calls, instance: Any, args: Any, kwargs: Any, *, known: bool = False
+) -> Verdict:
     """Try a replacement on an input, which is left as it is.
 
     Parameters
@@ -122,71 +135,86 @@ def trial(target: Target, theirs: Calls, ours: Calls, instance: Any, args: Any, 
         What methods are called on; None for functions.
     args, kwargs
         Arguments of the first function.
+    known : bool
+        Whether the original has a published fingerprint: fewer rows show then what they can.
     """
     try:
-        arguments, share = _sample(target, theirs.first, instance, args, kwargs)
+        arguments, instance, share = _sample(target, theirs.first, instance, args, kwargs, known)
+        copies = copied((instance, arguments)), copied((instance, arguments))
     except Exception:  # whatever the original raises on the real input, it will raise itself
         return Verdict(False, "its arguments cannot be copied")
     with same_random() as restore, np.errstate(all="ignore"):
         with silence():
             try:
                 restore()
-                one = _run(theirs, instance, arguments)
+                one = _run(theirs, *copies[0])
             except Exception as error:
                 return Verdict(False, f"the original raised {type(error).__name__}")
         try:
             restore()
-            two = _run(ours, instance, arguments)
+            two = _run(ours, *copies[1])
         except Unserved as error:
             return Verdict(False, str(error))
         except Exception as error:
             return Verdict(False, f"{type(error).__name__}: {error}")
         found = _difference(target, one, two)
         if found.reason:
-            return Verdict(False, found.reason, found.largest)
+            return Verdict(False, found.reason, largest=found.largest)
         their_seconds, our_seconds = one.seconds, two.seconds
-        for _ in range(_REPEATS):
-            ratio = sum(their_seconds) / sum(our_seconds)
-            if sum(their_seconds) > _LONG or ratio > 2 * _SURE:
-                break
+        if not _sooner(our_seconds, their_seconds):
+            # The first call of fastdl's may have been busy with what no other is.
             restore()
-            our_seconds = _least(our_seconds, _run(ours, instance, arguments).seconds)
+            our_seconds = _least(our_seconds, _run(ours, *copied((instance, arguments))).seconds)
+        sooner = _sooner(our_seconds, their_seconds)
+        if sooner is None and sum(their_seconds) < _SHORT:
             with silence():
                 restore()
-                their_seconds = _least(their_seconds, _run(theirs, instance, arguments).seconds)
+                their_seconds = _least(their_seconds, _run(theirs, *copied((instance, arguments))).seconds)
+            sooner = _sooner(our_seconds, their_seconds)
     seconds = tuple(second / share for second in their_seconds)
-    if not _sooner(our_seconds, their_seconds):
-        return Verdict(False, "fastdl is not faster here", found.largest, seconds)
-    return Verdict(True, "", found.largest, seconds)
+    if sooner is False:
+        return Verdict(False, SLOWER, largest=found.largest, seconds=seconds)
+    ahead = sum(our_seconds) <= sum(their_seconds)
+    return Verdict(sooner or ahead, close=sooner is None, largest=found.largest, seconds=seconds)
 
 
 def _sample(
-    target: Target, function: Callable[..., Any], instance: Any, args: Any, kwargs: Any
-) -> tuple[dict[str, Any], float]:
-    """The arguments by name, copied, of the batch some rows; and the share of the work that is left."""
+    target: Target, function: Callable[..., Any], instance: Any, args: Any, kwargs: Any, known: bool
+) -> tuple[dict[str, Any], Any, float]:
+    """The arguments by name, and the instance, of both some rows; and the share of the work that is left."""
     bound = inspect.signature(function).bind(*(args if instance is None else (instance, *args)), **kwargs)
     arguments = dict(bound.arguments)
     if instance is not None:
         arguments.pop(next(iter(arguments)))
     sampler = target.sampler()
     if sampler is not None:
-        arguments = copied(arguments)
-        return arguments, sampler(arguments)
+        arguments = _containers(arguments)
+        if instance is None:
+            return arguments, None, sampler(arguments)
+        instance = copy.copy(instance)
+        return arguments, instance, sampler(arguments, instance)
     batches = [name for name in target.batch if isinstance(arguments.get(name), np.ndarray)]
     share = 1.0
     if batches and arguments[batches[0]].ndim:
         first = arguments[batches[0]]
         everything = len(first)
-        rows = min(everything, max(_ROWS, -(-_ELEMENTS * everything // max(first.size, 1))))
+        elements = _ELEMENTS_KNOWN if known else _ELEMENTS
+        rows = min(everything, max(_ROWS, -(-elements * everything // max(first.size, 1))))
         if 0 < rows < everything and all(len(arguments[name]) == everything for name in batches):
             share = rows / everything
             arguments.update({name: arguments[name][:rows] for name in batches})
-    return copied(arguments), share
+    return arguments, instance, share
+
+
+def _containers(value: Any) -> Any:
+    """Return a copy of dicts, lists and tuples with the same things in them."""
+    if type(value) is dict:
+        return {key: _containers(item) for key, item in value.items()}
+    return type(value)(map(_containers, value)) if type(value) in (list, tuple) else value
 
 
 def _run(calls: Calls, instance: Any, arguments: Mapping[str, Any]) -> _Run:
-    arguments = copied(arguments)
-    itself = [] if instance is None else [copied(instance)]
+    itself = [] if instance is None else [instance]
     start = perf_counter()
     result = calls.first(*itself, **arguments)
     run = _Run([result], [perf_counter() - start], arguments)
@@ -195,9 +223,10 @@ def _run(calls: Calls, instance: Any, arguments: Mapping[str, Any]) -> _Run:
         gradient = _like(output)
         # What a method returns may be a view of what the next one changes.
         run.results[0] = copied(output) if instance is None else copied(result)
-        for other in calls.others:
+        for left, other in zip(range(len(calls.others) - 1, -1, -1), calls.others):
+            given = copied(gradient) if left else gradient
             start = perf_counter()
-            run.results.append(other(*itself, *copied(gradient), *cache))
+            run.results.append(other(*itself, *given, *cache))
             run.seconds.append(perf_counter() - start)
     if itself:
         run.state = vars(itself[0])
@@ -211,7 +240,8 @@ def _like(output: Any) -> tuple[Any, ...]:
     for item in output if isinstance(output, tuple) else (output,):
         if isinstance(item, np.ndarray):
             dtype = item.dtype if item.dtype.kind == "f" else np.dtype(np.float64)
-            gradients.append(np.asarray(generator.standard_normal(item.shape)).astype(dtype))
+            numbers = generator.standard_normal(min(item.size, _BLOCK)).astype(dtype)
+            gradients.append(np.resize(numbers, item.shape))
     return tuple(gradients)
 
 
@@ -248,8 +278,12 @@ def state_difference(target: Target, theirs: Mapping[str, Any], ours: Mapping[st
     return Difference(largest)
 
 
-def _sooner(ours: list[float], theirs: list[float]) -> bool:
-    return sum(ours) <= sum(theirs)
+def _sooner(ours: list[float], theirs: list[float]) -> bool | None:
+    """Whether fastdl is faster; None where so short a trial does not say it."""
+    one, two = sum(ours), sum(theirs)
+    if two >= _SURE * one:
+        return True
+    return None if one < max(_SHORT / 4, _SURE * two) else False
 
 
 def _least(one: list[float], two: list[float]) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -74,7 +75,11 @@ class FastScale:
         return dout * self.w
 
 
+PAUSE = 0.0  # seconds that fast_double wastes
+
+
 def fast_double(x, config):
+    time.sleep(PAUSE)
     return x * 2 + config["offset"]
 
 

@@ -10,12 +10,14 @@ import random
 import sys
 from pathlib import Path
 
+import made_up
 import numpy as np
 import pytest
 from made_up import DOUBLE, HEAD, NOISE, SCALE, STEP, TARGETS, family  # noqa: F401 - a fixture
 
 import fastdl
 from fastdl.compat import hook, tier, trial
+from fastdl.compat.contest import TIMED, Contest
 from fastdl.compat.fingerprint import fingerprint
 from fastdl.compat.recognise import recognise
 
@@ -183,6 +185,65 @@ def test_what_is_not_faster_is_left_alone(tmp_path, monkeypatch):
     assert service("double").reasons == {"fastdl is not faster here": 1}
 
 
+def close(monkeypatch):
+    """Make every trial say that the two are equally fast."""
+    monkeypatch.setattr(trial, "_sooner", lambda ours, theirs: None)
+
+
+def test_what_a_trial_cannot_tell_is_timed_on_real_calls(tmp_path, monkeypatch):
+    close(monkeypatch)
+    learner = load(HEAD + SCALE, tmp_path, monkeypatch)  # a loop over the rows, far slower than ours
+    layer = learner.Scale(W)
+    for _ in range(10):
+        np.testing.assert_array_equal(layer.forward(X), X * W)
+        layer.backward(X)
+        np.testing.assert_allclose(layer.dw, (X * X).sum(axis=0))
+    assert calls("Scale.forward") == calls("Scale.backward") >= 6
+    *_, contest = service("Scale").contests.values()  # the first had no gradient in its attributes yet
+    assert contest.winner
+    assert all(ours < theirs for ours, theirs in zip(contest.ours, contest.theirs))
+    *_, verdict = service("Scale").verdicts.values()
+    assert verdict.seconds == tuple(contest.theirs)
+    assert service("Scale").counts["Scale.forward"].left == 10 - calls("Scale.forward")
+    assert list(service("Scale").reasons) == [TIMED]
+
+
+def test_what_is_slower_on_real_calls_is_left_alone(tmp_path, monkeypatch):
+    close(monkeypatch)
+    slow = "def double(x, config):\n    return x * 2 + config['offset']\n".replace("'", '"')
+    learner = load(slow, tmp_path, monkeypatch)
+    monkeypatch.setattr(made_up, "PAUSE", 2e-3)
+    for _ in range(10):
+        np.testing.assert_array_equal(learner.double(X, {"offset": 1}), X * 2 + 1)
+    assert 1 <= calls("double") <= 3
+    assert service("double").reasons[trial.SLOWER] >= 5
+
+
+@pytest.mark.parametrize(
+    ("times", "winner"),
+    [
+        ([], None),
+        ([(1.0, 2.0)], None),  # one round
+        ([(1.0, 0.3)], False),  # hopeless
+        ([(1.0, 2.0)] * 2, True),
+        ([(1.0, 1.1)] * 3, None),
+        ([(1.0, 1.1)] * 4, True),
+        ([(5.0, 1.1), (1.0, 9.0), (2.0, 2.0), (2.0, 2.0)], True),  # the least counts
+        ([(1.0, 0.9)] * 4, False),
+    ],
+)
+def test_a_contest_ends_when_it_is_clear(times, winner):
+    contest = Contest(2)
+    for ours, theirs in times:
+        contest.add(False, 0, theirs)
+        contest.add(True, 0, ours)
+    assert contest.winner is winner
+    contest.add(True, 1, 100.0)  # not called on the other side: it says nothing
+    assert contest.winner is winner
+    assert not contest.ours_next
+    assert Contest(1, ours_first=True).ours_next
+
+
 def test_what_turns_out_slower_serves_no_more(tmp_path, monkeypatch):
     learner = load(HEAD + DOUBLE, tmp_path, monkeypatch)
     learner.double(X, {"offset": 1})
@@ -335,9 +396,13 @@ def test_accelerate_refuses_what_it_does_not_know(options):
         fastdl.accelerate(**options)
 
 
-@pytest.mark.parametrize(("ours", "sooner"), [([1.0, 1.0], True), ([0.5, 1.6], False)])
-def test_the_sooner_is_the_one_whose_calls_take_less_together(ours, sooner):
+@pytest.mark.parametrize(
+    ("ours", "sooner"),
+    [([1.0, 0.3], True), ([0.5, 1.6], None), ([1.0, 2.1], False)],
+)
+def test_the_sooner_is_the_one_whose_calls_take_clearly_less_together(ours, sooner):
     assert PLAIN_SOONER(ours, [1.5, 0.5]) is sooner
+    assert PLAIN_SOONER([0.002], [0.001]) is None  # too short to say
 
 
 def test_narrow_is_float32_only_where_it_was_allowed():

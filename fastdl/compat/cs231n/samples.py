@@ -155,7 +155,7 @@ def linear_loss(arguments: dict[str, Any]) -> float:
     return _share(X, _ROWS)
 
 
-def queries(arguments: dict[str, Any]) -> float:
+def queries(arguments: dict[str, Any], _: Any = None) -> float:
     """Take one row of X (N, D)."""
     X = arguments["X"]
     arguments["X"] = X[:1]

@@ -61,6 +61,7 @@ def _optimizer(name: str, *fingerprints: str) -> Target:
         exact=f"optimizer:{name}",
         fingerprints=frozenset(fingerprints),
         methods=("update",),
+        sample=".samples:parameters",
     )
 
 

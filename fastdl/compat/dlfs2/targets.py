@@ -22,8 +22,10 @@ def _layer(name: str, module: str, *fingerprints: str, exact: str | None = None,
     )
 
 
-_STEPS: dict[str, Any] = {"private": frozenset({"layers"}), "by_name": True}
+_LAYERS: dict[str, Any] = {"private": frozenset({"layers"}), "by_name": True}
 """Of layers that keep one layer a step in `layers`, which nobody reads."""
+
+_STEPS: dict[str, Any] = {**_LAYERS, "sample": ".samples:steps"}
 
 
 def _optimizer(name: str, fingerprint: str) -> Target:
@@ -34,6 +36,7 @@ def _optimizer(name: str, fingerprint: str) -> Target:
         exact=f"optimizer:{name}",
         fingerprints=frozenset({fingerprint}),
         methods=("update",),
+        sample=".samples:parameters",
     )
 
 
@@ -62,7 +65,7 @@ TARGETS: tuple[Target, ...] = (
         "818e6a1e39c3bc37",
         exact="exact",
         by_name=True,
-        batch=("xs", "ts"),
+        sample=".samples:steps",
     ),
     # common.functions, common.optimizer
     Target(
@@ -87,9 +90,15 @@ TARGETS: tuple[Target, ...] = (
         methods=("fit",),
         trial=False,
     ),
-    _exactly("remove_duplicate", "trainer", "c4b9c137bcf0453f"),
+    _exactly("remove_duplicate", "trainer", "c4b9c137bcf0453f", sample=".samples:parameters"),
     _exactly("RnnlmTrainer", "trainer", "023f3a71f9e7eda6", methods=("get_batch",), trial=False),
-    Target("clip_grads", _FAMILY, fast="util:clip_grads", fingerprints=frozenset({"36ba700130779940"})),
+    Target(
+        "clip_grads",
+        _FAMILY,
+        fast="util:clip_grads",
+        fingerprints=frozenset({"36ba700130779940"}),
+        sample=".samples:gradients",
+    ),
     _exactly("convert_one_hot", "util", "51857c39d8adb63b", batch=("corpus",)),
     _exactly(
         "create_co_matrix", "util", "4e61e709bf3a354b", "ff848a55708f4aed", sample="samples:part_of_corpus"
@@ -112,5 +121,5 @@ TARGETS: tuple[Target, ...] = (
         batch=("target",),
     ),
     _layer("CBOW", "cbow", "66b69bb63bb2b048", trial=False),
-    _layer("TimeAttention", "attention_layer", "e2c429d43a8c80d5", **_STEPS),
+    _layer("TimeAttention", "attention_layer", "e2c429d43a8c80d5", **_LAYERS, batch=("hs_enc", "hs_dec")),
 )

@@ -1,0 +1,59 @@
+"""Small inputs for trials of what goes over all parameters of a model, or over the steps of a sequence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["gradients", "parameters", "steps"]
+
+_LONG = 1 << 13  # elements of a vector
+_EDGE = 64  # elements along each axis of a matrix: two that are each other's transpose stay so
+_STEPS = 4
+
+
+def parameters(arguments: dict[str, Any], instance: Any = None) -> float:
+    """Take a corner of each array, in the arguments and in what an optimizer keeps."""
+    corners: dict[int, tuple[Any, Any]] = {}  # with the array, whose id is so no other's
+    whole = _elements(arguments)
+    arguments.update({name: _corner(value, corners) for name, value in arguments.items()})
+    if instance is not None:
+        for name, value in vars(instance).items():
+            setattr(instance, name, _corner(value, corners))
+    return _elements(arguments) / max(whole, 1)
+
+
+def gradients(arguments: dict[str, Any]) -> float:
+    """Do the same to gradients, and lower max_norm as their norm becomes less."""
+    share = parameters(arguments)
+    arguments["max_norm"] *= share**0.5
+    return share
+
+
+def steps(arguments: dict[str, Any], instance: Any) -> float:
+    """Take the first steps of xs (N, T, ...) or x, and of ts if there is one."""
+    length = max(1, max(value.shape[1] for value in arguments.values()))
+    arguments.update({name: value[:, :_STEPS] for name, value in arguments.items()})
+    return min(1.0, _STEPS / length)
+
+
+def _corner(value: Any, corners: dict[int, tuple[Any, Any]]) -> Any:
+    if isinstance(value, dict):
+        return {key: _corner(item, corners) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_corner(item, corners) for item in value]
+    if type(value) is not np.ndarray:
+        return value
+    if id(value) not in corners:
+        edge = _LONG if value.ndim == 1 else _EDGE
+        corners[id(value)] = value, value[(slice(edge),) * value.ndim]
+    return corners[id(value)][1]
+
+
+def _elements(value: Any) -> int:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return sum(map(_elements, value))
+    return value.size if isinstance(value, np.ndarray) else 0
