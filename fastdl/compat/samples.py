@@ -8,9 +8,9 @@ import numpy as np
 
 __all__ = ["gradients", "parameters", "steps"]
 
-_LONG = 1 << 13  # elements of a vector
-_EDGE = 64  # elements along each axis of a matrix: two that are each other's transpose stay so
-_STEPS = 4
+_LONG = 1 << 14  # elements of a vector
+_EDGE = 128  # elements along each axis of a matrix: two that are each other's transpose stay so
+_SEQUENCES, _STEPS = 32, 4
 
 
 def parameters(arguments: dict[str, Any], instance: Any = None) -> float:
@@ -32,10 +32,14 @@ def gradients(arguments: dict[str, Any]) -> float:
 
 
 def steps(arguments: dict[str, Any], instance: Any) -> float:
-    """Take the first steps of xs (N, T, ...) or x, and of ts if there is one."""
-    length = max(1, max(value.shape[1] for value in arguments.values()))
-    arguments.update({name: value[:, :_STEPS] for name, value in arguments.items()})
-    return min(1.0, _STEPS / length)
+    """Take the first steps of some sequences xs (N, T, ...), and of the states h and c."""
+    sequences, length = next(iter(arguments.values())).shape[:2]
+    arguments.update({name: value[:_SEQUENCES, :_STEPS] for name, value in arguments.items()})
+    for name in ("h", "c"):
+        state = vars(instance).get(name)
+        if isinstance(state, np.ndarray) and len(state) == sequences:
+            setattr(instance, name, state[:_SEQUENCES])
+    return min(1.0, _STEPS / length) * min(1.0, _SEQUENCES / sequences)
 
 
 def _corner(value: Any, corners: dict[int, tuple[Any, Any]]) -> Any:

@@ -32,11 +32,11 @@ _ELEMENTS_KNOWN = 1 << 13
 _BLOCK = 16381
 """Random numbers that the elements of a long gradient repeat: a prime, so that no row is like the next."""
 
-_SURE = 1.5
-"""Times that are nearer to each other than 1.5 to 1 are not told apart."""
+_SURE, _FAR = 1.5, 3.0
+"""fastdl serves if the original takes 1.5 times as long, and does not if fastdl takes three times as long."""
 
 _SHORT = 0.01
-"""Seconds that are so few that they are taken again; of a quarter of them too many mean little."""
+"""Seconds that are so few that the original is timed twice, unless it takes three times as long."""
 
 
 SLOWER = "fastdl is not faster here"
@@ -161,12 +161,12 @@ def trial(
         if found.reason:
             return Verdict(False, found.reason, largest=found.largest)
         their_seconds, our_seconds = one.seconds, two.seconds
-        if not _sooner(our_seconds, their_seconds):
-            # The first call of fastdl's may have been busy with what no other is.
+        sooner = _sooner(our_seconds, their_seconds)
+        if not sooner:  # the first call of fastdl's may have been busy with what no other is
             restore()
             our_seconds = _least(our_seconds, _run(ours, *copied((instance, arguments))).seconds)
-        sooner = _sooner(our_seconds, their_seconds)
-        if sooner is None and sum(their_seconds) < _SHORT:
+            sooner = _sooner(our_seconds, their_seconds)
+        if sum(their_seconds) < min(_SHORT, _FAR * sum(our_seconds)):
             with silence():
                 restore()
                 their_seconds = _least(their_seconds, _run(theirs, *copied((instance, arguments))).seconds)
@@ -283,7 +283,7 @@ def _sooner(ours: list[float], theirs: list[float]) -> bool | None:
     one, two = sum(ours), sum(theirs)
     if two >= _SURE * one:
         return True
-    return None if one < max(_SHORT / 4, _SURE * two) else False
+    return False if one > max(_SHORT / 4, _FAR * two) else None
 
 
 def _least(one: list[float], two: list[float]) -> list[float]:

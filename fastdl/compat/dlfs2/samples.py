@@ -1,4 +1,4 @@
-"""Small inputs for the trials of what goes over a whole corpus."""
+"""Small inputs for the trials of what goes over a whole corpus, or over all words of a language."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from ..samples import steps
+from ..tier import STATE
+
 _WORDS = 500
 _ROWS = 48
+_LANGUAGE = 2048  # words, of a table that has more
 
 
 def part_of_corpus(arguments: dict[str, Any]) -> float:
@@ -26,3 +30,50 @@ def part_of_matrix(arguments: dict[str, Any]) -> float:
     arguments["verbose"] = False
     share: float = part.size / C.size
     return share
+
+
+def few_words(arguments: dict[str, Any], instance: Any) -> float:
+    """Take the first steps of numbers of words, and of a table (V, D) some rows, by other numbers."""
+    share = steps(arguments, instance) if next(iter(arguments.values())).ndim > 1 else 1.0
+    whole = len(instance.params[0])
+    if whole > _LANGUAGE and _has_only(instance, {"W", "idx", "layers"}):
+        _cut(instance, np.s_[:_LANGUAGE])
+        arguments.update({name: ids % _LANGUAGE for name, ids in arguments.items()})
+        share *= _LANGUAGE / whole
+    return share
+
+
+def few_scores(arguments: dict[str, Any], instance: Any) -> float:
+    """Take some steps of x (N, T, D), and of W (D, V) and b some columns."""
+    x = arguments["x"]
+    kept = arguments["x"] = x[:4, :16]
+    share = kept.size / max(x.size, 1)
+    whole = instance.params[0].shape[1]
+    if whole > _LANGUAGE and _has_only(instance, {"x"}):
+        _cut(instance, np.s_[..., :_LANGUAGE])
+        share *= _LANGUAGE / whole
+    return share
+
+
+def few_labels(arguments: dict[str, Any], _: Any) -> float:
+    """Take some steps of scores xs (N, T, V), and of their words and ts some."""
+    xs, ts = arguments["xs"], arguments["ts"]
+    kept = arguments["xs"] = xs[:4, :4, :_LANGUAGE]
+    ts = ts[:4, :4]
+    arguments["ts"] = ts[..., :_LANGUAGE] if ts.ndim == 3 else np.where(ts < 0, ts, ts % kept.shape[2])
+    share: float = kept.size / max(xs.size, 1)
+    return share
+
+
+def _has_only(instance: Any, others: set[str]) -> bool:
+    """Whether nothing but params, grads and these attributes says how large a layer is."""
+    return set(vars(instance)) <= {"params", "grads", STATE, *others}
+
+
+def _cut(instance: Any, part: Any) -> None:
+    """Replace a layer's parameters and gradients by a part of each."""
+    parts = {id(array): array[part] for array in (*instance.params, *instance.grads)}
+    instance.params = [parts[id(array)] for array in instance.params]
+    instance.grads = [parts[id(array)] for array in instance.grads]
+    if hasattr(instance, "W"):
+        instance.W = parts[id(instance.W)]
