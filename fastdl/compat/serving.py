@@ -328,6 +328,7 @@ class _First(_Method):
                     if state is None:
                         state = attributes[STATE] = State()
                     state.seconds = tuple(second * size for second in verdict.seconds[1:])
+                    state.watch = True, None, 1
                 if contest is not None:
                     self.watched(instance, True, contest, size, seconds)
                 if verdict.seconds:

@@ -199,6 +199,7 @@ def test_what_a_trial_cannot_tell_is_timed_on_real_calls(tmp_path, monkeypatch):
         layer.backward(X)
         np.testing.assert_allclose(layer.dw, (X * X).sum(axis=0))
     assert calls("Scale.forward") == calls("Scale.backward") >= 6
+    assert service("Scale").counts["Scale.backward"].left == 10 - calls("Scale.backward")
     *_, contest = service("Scale").contests.values()  # the first had no gradient in its attributes yet
     assert contest.winner
     assert all(ours < theirs for ours, theirs in zip(contest.ours, contest.theirs))

@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+_SMALL = 1 << 16  # elements of a table that is sooner added up whole than searched for what is in use
+
+
 def plain(*arrays: Any) -> None:
     """Refuse what is no plain NumPy array: lists, subclasses, arrays of another library."""
     for array in arrays:
@@ -113,7 +116,7 @@ def summed_rows(terms: Array, ids: Array, rows: int) -> tuple[Array | slice, Arr
     if len(terms) != len(ids):
         raise Unserved(f"{len(terms)} terms for {len(ids)} rows")
     ops = engine()
-    if rows <= len(ids):
+    if rows <= len(ids) or rows * terms.shape[1] <= _SMALL:
         return slice(None), ops.scatter_add(terms, ids, rows)
     found, place = np.unique(ids, return_inverse=True)
     return found, ops.scatter_add(terms, place, len(found))
