@@ -109,6 +109,8 @@ def select(name: str = "auto") -> Ops:
     found: dict[str, Primitive] = {}
     engines: dict[str, str] = {}
     for engine in chain:
+        if len(found) == len(PRIMITIVES):  # the others are not even imported
+            break
         module = _module(engine)
         label = f"native ({module.isa()})" if engine == "native" else engine
         for primitive in PRIMITIVES:

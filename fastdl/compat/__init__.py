@@ -58,6 +58,7 @@ def accelerate(tier: Tier = "fast", *, dtype: DTypeLike | None = None, verify: b
     """
     import numpy as np
 
+    from ..functional._arrays import engine
     from . import hook
     from .tier import settings
 
@@ -70,6 +71,7 @@ def accelerate(tier: Tier = "fast", *, dtype: DTypeLike | None = None, verify: b
     settings.tier = tier
     settings.dtype = None if dtype is None else np.dtype(dtype)
     settings.verify = verify
+    engine()  # what computes is loaded now, and not in the first call that is served
     hook.install()
     hook.adopt_loaded()
     return hook.report

@@ -20,7 +20,7 @@ from .contest import TIMED, Contest
 from .kinds import detail, kind
 from .service import Count, Service
 from .target import Target
-from .tier import STATE, State, settings
+from .tier import STATE, State, clock, settings
 from .trial import (
     SLOWER,
     Calls,
@@ -200,14 +200,14 @@ class _Function(_Served):
         reason = verdict.reason
         if verdict.serve if contest is None else contest.ours_next:
             beside = self.beside(args, kwargs) if settings.verify else None
-            start = perf_counter()
+            start, before = perf_counter(), clock.inside
             try:
                 result = self.ours(*args, **kwargs)
             except Exception as error:  # the original will raise its own, or serve
                 reason = str(error) or type(error).__name__
             else:
                 seconds = perf_counter() - start
-                self.took(seconds, verdict, size)
+                self.took(clock.own(seconds, before), verdict, size)
                 if contest is not None:
                     contest.add(True, index, seconds / size)
                     self.let_watch(contest, size)
@@ -275,8 +275,9 @@ class _Class(_Served):
         self.originals = {name: getattr(original, name) for name in names}
         self.ours = dict(self.originals)
         self.follow = len(names) > 1
+        self.counts = tuple(service.counts.values())
         self.methods: dict[str, Callable[..., Any]] = {names[0]: _First(self, names[0])}
-        self.methods.update({name: _Other(self, name, i) for i, name in enumerate(names[1:])})
+        self.methods.update({name: _Other(self, name, i) for i, name in enumerate(names[1:], 1)})
 
     def sides(self, target: Target) -> tuple[Calls | None, Calls | None]:
         ours = target.replacement(settings.tier)
@@ -314,20 +315,21 @@ class _First(_Method):
         reason = verdict.reason
         if verdict.serve if contest is None else contest.ours_next:
             beside = self.beside(instance, args, kwargs) if settings.verify else None
-            start = perf_counter()
+            start, before = perf_counter(), clock.inside
             try:
                 result = owner.ours[self.name](instance, *args, **kwargs)
             except Exception as error:  # the original will raise its own, or serve
                 reason = str(error) or type(error).__name__
             else:
                 seconds = perf_counter() - start
-                self.count.seconds += seconds
+                self.count.seconds += clock.own(seconds, before)
                 self.count.calls += 1
                 if owner.follow:
                     state = attributes.get(STATE)
                     if state is None:
                         state = attributes[STATE] = State()
-                    state.seconds = tuple(second * size for second in verdict.seconds[1:])
+                    state.seconds = tuple(second * size for second in verdict.seconds)
+                    state.counts = owner.counts
                     state.watch = True, None, 1
                 if contest is not None:
                     self.watched(instance, True, contest, size, seconds)
@@ -378,21 +380,21 @@ class _Other(_Method):
         if not ours:
             start = perf_counter()
             result = self.left(instance, args, kwargs, TIMED)
-            contest.add(False, self.index + 1, (perf_counter() - start) / size)
+            contest.add(False, self.index, (perf_counter() - start) / size)
             return result
         owner = self.owner
         shadow = vars(instance).get(_SHADOW) if settings.verify else None
         beside = _beside(functools.partial(self.original, shadow.value), args, kwargs) if shadow else None
-        start = perf_counter()
+        start, before = perf_counter(), clock.inside
         try:
             result = owner.ours[self.name](instance, *args, **kwargs)
         except Exception as error:  # the original will raise its own, or serve
             return self.left(instance, args, kwargs, str(error) or type(error).__name__)
         seconds = perf_counter() - start
-        self.count.seconds += seconds
+        self.count.seconds += clock.own(seconds, before)
         self.count.calls += 1
         if contest is not None:
-            contest.add(True, self.index + 1, seconds / size)
+            contest.add(True, self.index, seconds / size)
         if state.seconds:
             self.count.original_seconds += state.seconds[self.index]
         if beside is not None and shadow is not None:

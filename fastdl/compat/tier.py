@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,18 @@ import numpy as np
 
 from .target import Tier
 
-__all__ = ["STATE", "Settings", "State", "Unserved", "narrow", "recall", "remember", "settings"]
+__all__ = [
+    "STATE",
+    "Settings",
+    "State",
+    "Unserved",
+    "clock",
+    "credit",
+    "narrow",
+    "recall",
+    "remember",
+    "settings",
+]
 
 STATE = "_fastdl"
 """The attribute of a layer that says that fastdl did its last forward pass."""
@@ -63,16 +75,19 @@ class State:
     value : object
         What `remember` was given.
     seconds : tuple of float
-        What the original's other methods would take, for the report.
+        What each of the original's methods would take, for the report.
+    counts : tuple
+        Where the calls of each method are counted.
     watch : (bool, Contest or None, int)
         Whether it was fastdl's, who takes down the times of the other methods, and the size of the input.
     """
 
-    __slots__ = ("seconds", "value", "watch")
+    __slots__ = ("counts", "seconds", "value", "watch")
 
     def __init__(self, value: Any = None) -> None:
         self.value = value
         self.seconds: tuple[float, ...] = ()
+        self.counts: tuple[Any, ...] = ()
         self.watch: tuple[bool, Any, int] = (True, None, 1)
 
     def __deepcopy__(self, memo: Any) -> State:
@@ -82,9 +97,51 @@ class State:
         return State, ()
 
 
+class Clock:
+    """The time inside of served calls: of one within another, the outer has what the inner has not."""
+
+    inside = 0.0
+
+    def own(self, seconds: float, before: float) -> float:
+        """Return what a call took of its own, which began when `inside` was `before`."""
+        own = seconds - (self.inside - before)
+        self.inside = before + seconds
+        return own
+
+
+clock = Clock()
+
+
+def credit(layers: Sequence[Any], method: int, seconds: float) -> None:
+    """Count one call of each layer that a larger replacement has done in their place.
+
+    Parameters
+    ----------
+    layers : sequence
+        fastdl did their last forward passes, and the inputs were as large.
+    method : int
+        Which of their targets' methods.
+    seconds : float
+        What was taken; it is shared out as the originals would have taken theirs.
+    """
+    states = [vars(layer)[STATE] for layer in layers]
+    theirs = [state.seconds[method] if state.seconds else 0.0 for state in states]
+    for state, original in zip(states, theirs):
+        if state.counts:
+            count = state.counts[method]
+            count.calls += 1
+            count.original_seconds += original
+            count.seconds += seconds * (original / sum(theirs) if any(theirs) else 1 / len(theirs))
+    clock.inside += seconds
+
+
 def remember(layer: Any, value: Any) -> None:
     """Keep what the backward pass of a replaced method needs, beside the attributes of the original."""
-    vars(layer)[STATE] = State(value)
+    attributes = vars(layer)
+    state, before = State(value), attributes.get(STATE)
+    if before is not None:
+        state.seconds, state.counts = before.seconds, before.counts
+    attributes[STATE] = state
 
 
 def recall(layer: Any) -> Any:

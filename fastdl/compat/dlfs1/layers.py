@@ -273,15 +273,9 @@ class Convolution:
         self.db: Any = None
 
     def forward(self, x: Any) -> Array:
-        dtype = computing()
-        w = floats(self.W)
-        stride, pad = sizes(self.stride, self.pad)
-        b = bias_of(self.b, w.shape[0], dtype)
-        y, ctx = F.conv2d_forward(
-            image_stack(x, dtype), w.astype(dtype, copy=False), b, stride=stride, padding=pad
-        )
+        y, ctx = convolve(self, x)
         self.x = x
-        self.col_W = w.reshape(w.shape[0], -1).T
+        self.col_W = self.W.reshape(self.W.shape[0], -1).T
         remember(self, ctx)
         return y
 
@@ -291,6 +285,22 @@ class Convolution:
         self.db = dout.sum(axis=(0, 2, 3)) if db is None else db
         assert dx is not None
         return dx
+
+
+def convolve(layer: Any, x: Any, activation: str | None = None) -> tuple[Array, Any]:
+    """Return what a layer's convolution gives, and the ctx of it, and change nothing."""
+    dtype = computing()
+    w = floats(layer.W)
+    stride, pad = sizes(layer.stride, layer.pad)
+    b = bias_of(layer.b, w.shape[0], dtype)
+    return F.conv2d_forward(
+        image_stack(x, dtype),
+        w.astype(dtype, copy=False),
+        b,
+        stride=stride,
+        padding=pad,
+        activation=activation,
+    )
 
 
 def bias_of(b: Any, outputs: int, dtype: np.dtype[Any]) -> Array | None:
@@ -324,10 +334,7 @@ class Pooling:
         self.arg_max: Any = None
 
     def forward(self, x: Any) -> Array:
-        high, wide, stride, pad = sizes(self.pool_h, self.pool_w, self.stride, self.pad)
-        if pad:
-            raise Unserved("a padded pooling")
-        y, ctx = F.max_pool2d_forward(image_stack(x, computing()), (high, wide), stride=stride)
+        y, ctx = pooled(self, x)
         self.x = x
         remember(self, ctx)
         return y
@@ -335,6 +342,14 @@ class Pooling:
     def backward(self, dout: Any) -> Array:
         ctx = recall(self)
         return pooling_gradient(floats(dout).astype(computing(FLOAT64), copy=False), ctx)
+
+
+def pooled(layer: Any, x: Any) -> tuple[Array, Any]:
+    """Return what a layer's pooling gives, and the ctx of it, and change nothing."""
+    high, wide, stride, pad = sizes(layer.pool_h, layer.pool_w, layer.stride, layer.pad)
+    if pad:
+        raise Unserved("a padded pooling")
+    return F.max_pool2d_forward(image_stack(x, computing()), (high, wide), stride=stride)
 
 
 def pooling_gradient(dy: Array, ctx: Any) -> Array:

@@ -65,6 +65,18 @@ def _optimizer(name: str, *fingerprints: str) -> Target:
     )
 
 
+def _network(name: str, *fingerprints: str) -> Target:
+    """A network whose layers are the book's; each of them is tried by itself."""
+    return Target(
+        name=name,
+        family="dlfs1",
+        fast=f"networks:{name}",
+        fingerprints=frozenset(fingerprints),
+        methods=("predict", "gradient"),
+        trial=False,
+    )
+
+
 TARGETS = (
     _layer("Relu", "d33f8fa6fdb9c2ef", exact="layers", by_name=True),
     _layer("Sigmoid", "ace5cbf1f1a8d8a3", "dbdf4edf0048f072"),
@@ -87,6 +99,8 @@ TARGETS = (
     _function("softmax", "38915b759b9aa9a2", "294e328aa09878d0"),
     _function("cross_entropy_error", "b4779869a9bf163d", batch=("y", "t")),
     _function("softmax_loss", "d5faa44972cd7ec7", batch=("X", "t")),
+    _network("SimpleConvNet", "cb6d27f3bf2d16d8"),
+    _network("DeepConvNet", "13e0df433a11b464"),
     _optimizer("SGD", "38b4a3596f7d9138"),
     _optimizer("Momentum", "6746a7a013ea85f7"),
     _optimizer("Nesterov", "6ac0d83126323f21"),
