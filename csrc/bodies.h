@@ -66,6 +66,7 @@ static const fd_kernels FD(fd_row) = {
     .conv_dx = FD(fd_conv_dx),
     .conv_dw = FD(fd_conv_dw),
     .maxpool_fwd = FD(fd_maxpool_fwd),
+    .maxpool_gated = FD(fd_maxpool_gated),
     .maxpool_bwd = FD(fd_maxpool_bwd),
     .maxpool_share = FD(fd_maxpool_share),
     .avgpool_fwd = FD(fd_avgpool_fwd),

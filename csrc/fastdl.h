@@ -112,6 +112,7 @@ typedef struct {
 
     /* pool.h; index is uint8_t when a window has at most 256 cells, else int32_t, and may be NULL */
     int (*maxpool_fwd)(void *y, void *index, const void *x, const fd_pool *plan, int threads);
+    int (*maxpool_gated)(void *y, void *index, uint8_t *closed, const void *x, const fd_pool *plan, int threads);
     int (*maxpool_bwd)(void *dx, const void *dy, const void *index, const fd_pool *plan, int threads);
     int (*maxpool_share)(void *dx, const void *dy, const void *x, const void *y, const fd_pool *plan, int threads);
     int (*avgpool_fwd)(void *y, const void *x, const fd_pool *plan, int threads);

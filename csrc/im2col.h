@@ -1,6 +1,8 @@
 /* im2col.h: the windows of a convolution as rows of a matrix, and the adjoint. For teaching: convolution itself needs
  * neither. */
 
+#define IM2COL_BYTES 40960 /* of a block of windows */
+
 /* The taps of window `out` that are cells of the input on one axis: begin .. end-1. */
 typedef struct {
     int64_t corner, begin, end;
@@ -65,28 +67,34 @@ static FD(inside) FD(inside_of)(const fd_conv *p) {
         }                        \
     } while (0)
 
-/* One such window, whose corner lies at element w of each row of the image; a run is what it has of one row. */
+/* Such windows `begin` .. `end` - 1 of one row, tap row by tap row: what they have of one row of the image is a run
+ * each. Their part of the matrix stays in the level-1 cache. */
 FD_INLINE void FD(im2col_inside)(T *col, const T *image, const fd_conv *p, int64_t outer, int64_t inner, FD(taps) d,
-                                 FD(taps) h, int64_t w, int64_t run) {
+                                 FD(taps) h, int64_t begin, int64_t end, int64_t run) {
     const int64_t *kernel = p->kernel, *in = p->in, *dilation = p->dilation;
+    const int64_t length = outer * kernel[0] * kernel[1] * run, across = p->stride[2] * inner;
+    const int64_t corner = (begin * p->stride[2] - p->pad[2]) * inner;
     for (int64_t c = 0; c < outer; c++)
-        for (int64_t kd = 0; kd < kernel[0]; kd++) {
-            const int64_t depth = c * in[0] + d.corner + kd * dilation[0];
-            const int real = kd >= d.begin && kd < d.end;
-            const T *from = image + ((depth * in[1] + h.corner) * in[2] + w) * inner;
-            const int64_t down = dilation[1] * in[2] * inner;
-            for (int64_t kh = 0; kh < kernel[1]; kh++, col += run, from += down)
-                if (real && kh >= h.begin && kh < h.end)
+        for (int64_t kd = 0; kd < kernel[0]; kd++)
+            for (int64_t kh = 0; kh < kernel[1]; kh++, col += run) {
+                const int real = kd >= d.begin && kd < d.end && kh >= h.begin && kh < h.end;
+                const int64_t row = (c * in[0] + d.corner + kd * dilation[0]) * in[1] + h.corner + kh * dilation[1];
+                int64_t from = row * in[2] * inner + corner;
+                T *to = col;
+                if (real)
+                    for (int64_t ow = begin; ow < end; ow++, to += length, from += across)
 #pragma GCC unroll 8
-                    for (int64_t i = 0; i < run; i++) col[i] = from[i];
+                        for (int64_t i = 0; i < run; i++) to[i] = image[from + i];
                 else
-                    for (int64_t i = 0; i < run; i++) col[i] = 0;
-        }
+                    for (int64_t ow = begin; ow < end; ow++, to += length)
+#pragma GCC unroll 8
+                        for (int64_t i = 0; i < run; i++) to[i] = 0;
+            }
 }
 
 static void FD(im2col_runs)(T *col, const T *image, const fd_conv *p, int64_t outer, int64_t inner, FD(taps) d,
-                            FD(taps) h, int64_t w) {
-#define RUN(run) FD(im2col_inside)(col, image, p, outer, inner, d, h, w, run)
+                            FD(taps) h, int64_t begin, int64_t end) {
+#define RUN(run) FD(im2col_inside)(col, image, p, outer, inner, d, h, begin, end, run)
     FD_WITH_RUN(RUN, p->kernel[2] * inner);
 #undef RUN
 }
@@ -100,13 +108,16 @@ static void FD(im2col_task)(void *arg, int64_t task, void *scratch) {
     const int64_t image = p->in_channels * p->in[0] * p->in[1] * p->in[2];
     const int64_t inner = p->channels_last ? p->in_channels : 1, outer = p->in_channels / inner;
     const FD(inside) inside = FD(inside_of)(p);
+    const int64_t block = FD(most)(IM2COL_BYTES / (length * TBYTES + 1), 1);
     for (int64_t row = first; row < rows && row < first + g->share; row++) {
         const FD(taps) d = FD(taps_at)(p, 0, row / p->out[1] % p->out[0]), h = FD(taps_at)(p, 1, row % p->out[1]);
         const T *x = g->from + row / (p->out[0] * p->out[1]) * image;
         for (int64_t ow = 0; ow < p->out[2]; ow++) {
             T *col = g->to + (row * p->out[2] + ow) * length;
             if (ow >= inside.begin && ow < inside.end) {
-                FD(im2col_runs)(col, x, p, outer, inner, d, h, ow * p->stride[2] - p->pad[2]);
+                const int64_t end = FD(least)(inside.end, ow + block);
+                FD(im2col_runs)(col, x, p, outer, inner, d, h, ow, end);
+                ow = end - 1;
                 continue;
             }
             const FD(taps) w = FD(taps_at)(p, 2, ow);
@@ -152,7 +163,7 @@ FD_INLINE void FD(col2im_inside)(T *image, const T *col, const fd_conv *p, int64
         for (int64_t kd = d.begin; kd < d.end; kd++) {
             const int64_t depth = c * in[0] + d.corner + kd * dilation[0], down = dilation[1] * in[2] * inner;
             const T *taps = col + ((c * kernel[0] + kd) * kernel[1] + h.begin) * run;
-            T *cells = image + ((depth * in[1] + h.corner) * in[2] + w) * inner + h.begin * down;
+            T *cells = image + ((depth * in[1] + h.corner + h.begin * dilation[1]) * in[2] + w) * inner;
             for (int64_t kh = h.begin; kh < h.end; kh++, taps += run, cells += down)
 #pragma GCC unroll 8
                 for (int64_t i = 0; i < run; i++) cells[i] += taps[i];

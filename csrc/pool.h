@@ -36,6 +36,7 @@ typedef struct {
     T *to;               /* y, or dx */
     const T *from;       /* x, or dy */
     void *index;         /* tap numbers: written forward, read backward; NULL when nobody wants them */
+    uint8_t *closed;     /* written forward: where x is at most 0; NULL when nobody wants it */
     const T *x, *y;      /* of the forward pass, where the backward pass reads them */
 } FD(pool);
 

@@ -113,6 +113,26 @@ static void FD(max_whole_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_
 #undef ROW
 }
 
+/* Where the cells of a row's windows are at most 0: windows two columns wide tile x. */
+FD_INLINE void FD(max_gate)(const FD(pool) *pool, int64_t x, int64_t cells) {
+    const int64_t *size = pool->plan.size, *step = pool->step;
+    for (int64_t d = 0; d < size[0]; d++)
+        for (int64_t h = 0; h < size[1]; h++) {
+            const int64_t row = x + d * step[0] + h * step[1];
+            int64_t i = 0;
+            for (; i + VL <= cells; i += VL) {
+                const FD(bytes) narrow = vnarrow((I)(vload(pool->from + row + i) <= VC(0)) & 1);
+                memcpy(pool->closed + row + i, &narrow, sizeof narrow);
+            }
+            for (; i < cells; i++) pool->closed[row + i] = pool->from[row + i] <= 0;
+        }
+}
+
+static void FD(max_gated_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns) {
+    FD(max_whole)(pool, y, x, columns, 2, 2, 1);
+    FD(max_gate)(pool, x, 2 * columns);
+}
+
 static void FD(max_indexed_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns) {
 #define ROW(width, lane) FD(max_whole)(pool, y, x, columns, width, lane, 1)
     FD_WITH_POOLING(ROW, pool->plan.size[2], pool->lane);
@@ -127,6 +147,18 @@ static void FD(maxpool_fwd_task)(void *arg, int64_t task, void *scratch) {
         FD(pool_walk)(pool, task, scratch, 0, FD(max_row));
 }
 
+static void FD(maxpool_gated_task)(void *arg, int64_t task, void *scratch) {
+    const FD(pool) *pool = arg;
+    if (pool->paired) {
+        FD(pool_whole)(pool, task, FD(max_gated_row));
+        return;
+    }
+    FD(maxpool_fwd_task)(arg, task, scratch);
+    const int64_t tasks = (pool->planes + pool->share - 1) / pool->share * pool->strips;
+    const int64_t cells = pool->planes * pool->plan.in[0] * pool->step[0], piece = (cells + tasks - 1) / tasks;
+    for (int64_t i = task * piece; i < FD(least)((task + 1) * piece, cells); i++) pool->closed[i] = pool->from[i] <= 0;
+}
+
 /* computes  y[n, c, o] = max over the real cells k of window o of x[n, c, o*stride + k - pad], and the k that won:
  *           the first NaN, or else the first of the largest
  * shapes    y, index (N, C, OD, OH, OW); x (N, C, D, H, W)
@@ -136,6 +168,18 @@ static void FD(maxpool_fwd_task)(void *arg, int64_t task, void *scratch) {
  * source    Ranzato et al., "Unsupervised Learning of Invariant Feature Hierarchies", 2007 */
 static int FD(fd_maxpool_fwd)(void *y, void *index, const void *x, const fd_pool *plan, int threads) {
     return FD(pool_run)(FD(maxpool_fwd_task), plan, y, x, index, threads);
+}
+
+/* computes  what maxpool_fwd does, and closed[n, c, i] = x[n, c, i] <= 0
+ * shapes    as of maxpool_fwd; closed (N, C, D, H, W) of uint8, 0 or 1; index is wanted
+ * layout    NCHW or NHWC
+ * touches   all of y, index, closed and x
+ * order     taps ascending; no sums
+ * source    as of maxpool_fwd and gate_fwd */
+static int FD(fd_maxpool_gated)(void *y, void *index, uint8_t *closed, const void *x, const fd_pool *plan,
+                                int threads) {
+    const FD(pool) pool = {.plan = *plan, .to = y, .from = x, .index = index, .closed = closed};
+    return FD(pool_run_with)(FD(maxpool_gated_task), pool, threads);
 }
 
 FD_INLINE void FD(max_scatter)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,

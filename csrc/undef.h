@@ -66,6 +66,7 @@
 #undef FD_WITH_COLUMNS
 #undef FD_WITH_TILE
 #undef FD_WITH_RUN
+#undef IM2COL_BYTES
 #undef FD_BAND_BYTES
 #undef FEW_CHANNELS
 #undef FEW_PIXELS

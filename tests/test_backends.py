@@ -189,6 +189,9 @@ class TestMaxPool:
         here = primitive(engine, "maxpool_fwd")(x, plan)
         np.testing.assert_array_equal(here[0], y)
         np.testing.assert_array_equal(here[1], index)
+        for came, expected in zip(primitive(engine, "maxpool_gated")(x, plan), (y, index, x <= 0)):
+            np.testing.assert_array_equal(came, expected)
+            assert came.dtype == expected.dtype
         with np.errstate(all="ignore"):
             for name, args in (("maxpool_bwd", (dy, index)), ("maxpool_share", (dy, x, y))):
                 came, expected = (primitive(who, name)(*args, plan) for who in (engine, "naive"))

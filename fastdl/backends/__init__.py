@@ -42,6 +42,7 @@ class Ops:
     conv_algorithm: Primitive
     bias_grad: Primitive
     maxpool_fwd: Primitive
+    maxpool_gated: Primitive
     maxpool_bwd: Primitive
     maxpool_share: Primitive
     avgpool_fwd: Primitive

@@ -51,6 +51,7 @@ cdef extern from "fastdl.h" nogil:
                         double, int) noexcept nogil
         int (*conv_dw)(void *, const void *, const void *, const fd_conv *, int) noexcept nogil
         int (*maxpool_fwd)(void *, void *, const void *, const fd_pool *, int) noexcept nogil
+        int (*maxpool_gated)(void *, void *, uint8_t *, const void *, const fd_pool *, int) noexcept nogil
         int (*maxpool_bwd)(void *, const void *, const void *, const fd_pool *, int) noexcept nogil
         int (*maxpool_share)(void *, const void *, const void *, const void *, const fd_pool *, int) noexcept nogil
         int (*avgpool_fwd)(void *, const void *, const fd_pool *, int) noexcept nogil

@@ -68,6 +68,9 @@ def conv_algorithm(primitive: str, dtype: int, plan: ConvPlan, strict: bool) -> 
 def maxpool_fwd(
     y: np.ndarray, index: np.ndarray | None, x: np.ndarray, plan: PoolPlan, threads: int
 ) -> None: ...
+def maxpool_gated(
+    y: np.ndarray, index: np.ndarray, closed: np.ndarray, x: np.ndarray, plan: PoolPlan, threads: int
+) -> None: ...
 def maxpool_bwd(dx: np.ndarray, dy: np.ndarray, index: np.ndarray, plan: PoolPlan, threads: int) -> None: ...
 def maxpool_share(
     dx: np.ndarray, dy: np.ndarray, x: np.ndarray, y: np.ndarray, plan: PoolPlan, threads: int

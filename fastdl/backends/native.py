@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ..shapes_recurrent import RecurrentPlan, Saved
     from ..shapes_upsample import UpsamplePlan
 
-_UINT8, _INT32 = np.dtype(np.uint8), np.dtype(np.int32)
+_BOOL, _UINT8, _INT32 = np.dtype(bool), np.dtype(np.uint8), np.dtype(np.int32)
 _ACTIVATION = {name: code for code, name in enumerate(shapes.ACTIVATIONS)}
 _LOSS = {name: code for code, name in enumerate(shapes.LOSSES)}
 _RECURRENCE = {name: code for code, name in enumerate(shapes_recurrent.RECURRENCES)}
@@ -121,12 +121,19 @@ def bias_grad(dy: np.ndarray, outer: int, channels: int, inner: int) -> np.ndarr
 def maxpool_fwd(
     x: np.ndarray, plan: PoolPlan, want_index: bool = True
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    y = empty(plan.y_shape, x)
-    index = None
-    if want_index:
-        index = empty(plan.y_shape, _UINT8 if math.prod(plan.size) <= 256 else _INT32)
+    y, index = empty(plan.y_shape, x), _index(plan) if want_index else None
     _native.maxpool_fwd(y, index, x, plan, current().threads)
     return y, index
+
+
+def _index(plan: PoolPlan) -> np.ndarray:
+    return empty(plan.y_shape, _UINT8 if math.prod(plan.size) <= 256 else _INT32)
+
+
+def maxpool_gated(x: np.ndarray, plan: PoolPlan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    y, index, closed = empty(plan.y_shape, x), _index(plan), empty(plan.x_shape, _BOOL)
+    _native.maxpool_gated(y, index, closed, x, plan, current().threads)
+    return y, index, closed
 
 
 def maxpool_bwd(dy: np.ndarray, index: np.ndarray, plan: PoolPlan) -> np.ndarray:
@@ -219,8 +226,7 @@ def softmax_bwd(
 
 
 def dropout_fwd(x: np.ndarray, noise: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
-    y = empty_as(x)
-    mask = empty(x.shape, _UINT8)
+    y, mask = empty_as(x), empty(x.shape, _UINT8)
     _native.dropout_fwd(y, mask, x, noise, x.size, rate, current().threads)
     return y, mask
 
@@ -232,8 +238,7 @@ def dropout_bwd(dy: np.ndarray, mask: np.ndarray, rate: float) -> np.ndarray:
 
 
 def gate_fwd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    y = empty_as(x)
-    closed = np.empty(x.shape, np.bool_)
+    y, closed = empty_as(x), empty(x.shape, _BOOL)
     _native.gate_fwd(y, closed, x, x.size, current().threads)
     return y, closed
 

@@ -90,6 +90,16 @@ def maximum_and_ctx(
     return restored(shaped(y, y_shape), dtype), PoolContext(PoolCall(op, ops, plan, dtype, y_shape), index)
 
 
+def maximum_gate_and_ctx(
+    op: str, x: Array, plan: PoolPlan, dtype: np.dtype[Any], y_shape: Shape
+) -> tuple[Array, Array, PoolContext]:
+    """Compute the largest values and where x is at most 0, and keep where the largest were."""
+    ops = engine()
+    y, index, closed = ops.maxpool_gated(x, plan)
+    ctx = PoolContext(PoolCall(op, ops, plan, dtype, y_shape), index)
+    return restored(shaped(y, y_shape), dtype), closed, ctx
+
+
 def average(x: Array, plan: PoolPlan, dtype: np.dtype[Any], y_shape: Shape) -> Array:
     """Compute the means."""
     return restored(shaped(engine().avgpool_fwd(x, plan), y_shape), dtype)

@@ -37,6 +37,22 @@ def maxpool_fwd(
         finish(kernels.maxpool_fwd(y_out, index_out, x_in, &sizes, threads))
 
 
+def maxpool_gated(
+    y,       # OUT
+    index,   # OUT: uint8 or int32, as the size of the window says
+    closed,  # OUT: bool
+    x,       # IN
+    plan, int threads,
+):
+    cdef Kernels kernels = kernels_of(y)
+    cdef fd_pool sizes
+    cdef Out y_out = output(y), index_out = output(index), closed_out = output(closed)
+    cdef In x_in = input(x)
+    unpack_pool(&sizes, plan)
+    with nogil:
+        finish(kernels.maxpool_gated(y_out, index_out, <uint8_t *> closed_out, x_in, &sizes, threads))
+
+
 def maxpool_bwd(
     dx,     # OUT
     dy,     # IN

@@ -58,6 +58,13 @@ def maxpool_fwd(
     return y, index if want_index else None
 
 
+def maxpool_gated(x: np.ndarray, plan: PoolPlan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What `maxpool_fwd` returns, and closed[n, c, i] = x[n, c, i] <= 0."""
+    y, index = maxpool_fwd(x, plan)
+    assert index is not None
+    return y, index, x <= 0
+
+
 def maxpool_bwd(dy: np.ndarray, index: np.ndarray, plan: PoolPlan) -> np.ndarray:
     """dx[n, c, i·stride + index[n, c, i] − pad] += dy[n, c, i]."""
     dx = np.zeros(plan.x_shape, dy.dtype)

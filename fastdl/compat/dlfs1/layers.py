@@ -334,7 +334,7 @@ class Pooling:
         self.arg_max: Any = None
 
     def forward(self, x: Any) -> Array:
-        y, ctx = pooled(self, x)
+        y, ctx = F.max_pool2d_forward(image_stack(x, computing()), window_of(self), stride=self.stride)
         self.x = x
         remember(self, ctx)
         return y
@@ -344,12 +344,12 @@ class Pooling:
         return pooling_gradient(floats(dout).astype(computing(FLOAT64), copy=False), ctx)
 
 
-def pooled(layer: Any, x: Any) -> tuple[Array, Any]:
-    """Return what a layer's pooling gives, and the ctx of it, and change nothing."""
-    high, wide, stride, pad = sizes(layer.pool_h, layer.pool_w, layer.stride, layer.pad)
+def window_of(layer: Any) -> tuple[int, int]:
+    """Return the height and width of a pooling's window."""
+    high, wide, _, pad = sizes(layer.pool_h, layer.pool_w, layer.stride, layer.pad)
     if pad:
         raise Unserved("a padded pooling")
-    return F.max_pool2d_forward(image_stack(x, computing()), (high, wide), stride=stride)
+    return high, wide
 
 
 def pooling_gradient(dy: Array, ctx: Any) -> Array:

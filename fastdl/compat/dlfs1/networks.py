@@ -17,11 +17,11 @@ import numpy as np
 import fastdl.functional as F
 from fastdl.functional._affine import AffineContext
 from fastdl.functional._arrays import engine
-from fastdl.functional._pooling import PoolContext
+from fastdl.functional._pooling import PoolContext, maximum_gate_and_ctx, window
 
 from ..tier import STATE, Unserved, credit, recall, remember
 from .arrays import Array, floats
-from .layers import convolve, pooled, pooling_gradient
+from .layers import convolve, pooling_gradient, window_of
 
 __all__ = ["DeepConvNet", "SimpleConvNet"]
 
@@ -32,12 +32,12 @@ class _Block:
 
     Attributes
     ----------
-    layers : list
+    layers : sequence
     relu : array
         What came out of the ReLU; of its pooling, where there is one.
     """
 
-    layers: list[Any]
+    layers: Sequence[Any]
     relu: Array
 
 
@@ -135,17 +135,17 @@ def _last_was(layer: Any, name: str, kind: type) -> bool:
     return state is not None and type(layer).__name__ == name and isinstance(state.value, kind)
 
 
-def _block_forward(layers: list[Any], x: Array) -> _Block:
+def _block_forward(layers: Sequence[Any], x: Array) -> _Block:
     start = perf_counter()
     conv, relu, *pool = layers
     y, ctx = convolve(conv, x, "relu")
-    mask = np.less_equal(y, 0)
-    out = y
     if pool:
-        out, pool_ctx = pooled(pool[0], y)
+        call = window("max_pool2d", 2, y, window_of(pool[0]), pool[0].stride)
+        out, relu.mask, pool_ctx = maximum_gate_and_ctx("max_pool2d", *call)
         pool[0].x = y
         remember(pool[0], pool_ctx)
-    relu.mask = mask
+    else:
+        out, relu.mask = y, np.less_equal(y, 0)
     conv.x = x
     conv.col_W = conv.W.reshape(conv.W.shape[0], -1).T
     remember(conv, AffineContext(ctx.call._replace(activation="linear"), None))

@@ -138,6 +138,21 @@ class SoftmaxWithLoss:
         return slope / count
 
 
+class Dropout:
+    def __init__(self, dropout_ratio: float = 0.5) -> None:
+        self.dropout_ratio = dropout_ratio
+        self.mask: Any = None
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        if not train_flg:
+            return x * (1.0 - self.dropout_ratio)
+        self.mask = np.random.random_sample(x.shape) > self.dropout_ratio  # noqa: NPY002
+        return np.where(self.mask, x, 0.0)
+
+    def backward(self, dout: Array) -> Array:
+        return np.where(self.mask, dout, 0.0)
+
+
 class BatchNormalization:
     def __init__(
         self,
