@@ -262,11 +262,8 @@ def softmax_xent_fwd(
 def softmax_xent_bwd(
     probs: np.ndarray, target: np.ndarray, scale: np.ndarray, smoothing: float = 0.0
 ) -> np.ndarray:
-    rows, n = probs.shape
-    dlogits = empty_as(probs)
-    _native.softmax_xent_bwd(
-        dlogits, probs, *_labels_or_target(target), scale, smoothing, rows, n, current().threads
-    )
+    dlogits, sides, (rows, n) = empty_as(probs), _labels_or_target(target), probs.shape
+    _native.softmax_xent_bwd(dlogits, probs, *sides, scale, smoothing, rows, n, current().threads)
     return dlogits
 
 
@@ -309,8 +306,7 @@ def norm_apply(
     activation: str = "linear",
     alpha: float = 0.0,
 ) -> np.ndarray:
-    y = empty(plan.shape, x)
-    code = _ACTIVATION[activation]
+    y, code = empty(plan.shape, x), _ACTIVATION[activation]
     _native.norm_apply(y, x, mean, var, gamma, beta, plan, code, alpha, current().threads)
     return y
 
