@@ -5,13 +5,21 @@ The two take turns. Nothing is computed twice, and the calls have the sizes that
 
 from __future__ import annotations
 
-__all__ = ["TIMED", "Contest"]
+from .timer import timer
+
+__all__ = ["TIMED", "Contest", "now"]
 
 TIMED = "its time was taken, to be compared with fastdl's"
 
 _ROUNDS = 4
 _CLEAR = 1.5
-"""Times that differ 1.5 to 1 decide after two rounds."""
+_LONG = 0.005
+"""Two rounds decide where times differ 1.5 to 1, or are longer than 5 ms."""
+
+
+def now(*, ours: bool) -> float:
+    """Return the time of a side's clock."""
+    return timer(ours=ours)()
 
 
 class Contest:
@@ -30,6 +38,7 @@ class Contest:
         self.theirs = [float("inf")] * functions
         self.turns = {True: 0, False: 0}
         self.ours_first = ours_first
+        self.shortest = float("inf")
 
     @property
     def ours_next(self) -> bool:
@@ -37,12 +46,18 @@ class Contest:
         ours, theirs = self.turns[True], self.turns[False]
         return ours < theirs + self.ours_first
 
-    def add(self, ours: bool, index: int, seconds: float) -> None:
-        """Take down what the function of an index took, in seconds for each element of the input."""
+    def add(self, ours: bool, index: int, seconds: float, size: int = 1) -> None:
+        """Take down how long the function of an index took for so many elements."""
         side = self.ours if ours else self.theirs
-        side[index] = min(side[index], seconds)
+        side[index] = min(side[index], seconds / size)
         if index == 0:
             self.turns[ours] += 1
+            self.shortest = min(self.shortest, seconds)
+
+    @property
+    def original(self) -> tuple[float, ...]:
+        """What each of the original's functions took at least; NaN of those that were not called."""
+        return tuple(float("nan") if least == float("inf") else least for least in self.theirs)
 
     @property
     def winner(self) -> bool | None:
@@ -52,5 +67,5 @@ class Contest:
             return None
         pairs = [pair for pair in zip(self.ours, self.theirs) if max(pair) < float("inf")]
         ours, theirs = (sum(side) for side in zip(*pairs))
-        clear = max(ours, theirs) >= _CLEAR * min(ours, theirs)
+        clear = self.shortest > _LONG or max(ours, theirs) >= _CLEAR * min(ours, theirs)
         return ours <= theirs if clear or rounds >= _ROUNDS else None

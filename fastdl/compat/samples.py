@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["gradients", "parameters", "steps"]
+__all__ = ["UNKNOWN", "gradients", "parameters", "steps"]
+
+UNKNOWN = float("nan")
+"""The share of the work that is left where calls cost as much as their work, or memory lies elsewhere."""
 
 _LONG = 1 << 14  # elements of a vector
 _EDGE = 128  # elements along each axis of a matrix: two that are each other's transpose stay so
@@ -16,30 +19,30 @@ _SEQUENCES, _STEPS = 32, 4
 def parameters(arguments: dict[str, Any], instance: Any = None) -> float:
     """Take a corner of each array, in the arguments and in what an optimizer keeps."""
     corners: dict[int, tuple[Any, Any]] = {}  # with the array, whose id is so no other's
-    whole = _elements(arguments)
     arguments.update({name: _corner(value, corners) for name, value in arguments.items()})
     if instance is not None:
         for name, value in vars(instance).items():
             setattr(instance, name, _corner(value, corners))
-    return _elements(arguments) / max(whole, 1)
+    return UNKNOWN
 
 
 def gradients(arguments: dict[str, Any]) -> float:
     """Do the same to gradients, and lower max_norm as their norm becomes less."""
-    share = parameters(arguments)
-    arguments["max_norm"] *= share**0.5
-    return share
+    whole = _elements(arguments)
+    parameters(arguments)
+    arguments["max_norm"] *= (_elements(arguments) / max(whole, 1)) ** 0.5
+    return UNKNOWN
 
 
 def steps(arguments: dict[str, Any], instance: Any) -> float:
     """Take the first steps of some sequences xs (N, T, ...), and of the states h and c."""
-    sequences, length = next(iter(arguments.values())).shape[:2]
+    sequences = len(next(iter(arguments.values())))
     arguments.update({name: value[:_SEQUENCES, :_STEPS] for name, value in arguments.items()})
     for name in ("h", "c"):
         state = vars(instance).get(name)
         if isinstance(state, np.ndarray) and len(state) == sequences:
             setattr(instance, name, state[:_SEQUENCES])
-    return min(1.0, _STEPS / length) * min(1.0, _SEQUENCES / sequences)
+    return UNKNOWN
 
 
 def _corner(value: Any, corners: dict[int, tuple[Any, Any]]) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .contest import TIMED, Contest
+from .contest import TIMED, Contest, now
 from .kinds import detail, kind
 from .service import Count, Service
 from .target import Target
@@ -111,9 +111,7 @@ class _Served(ABC):
         contest = service.contests.get(key)
         if contest is not None and (winner := contest.winner) is not None:
             reason = "" if winner else SLOWER
-            known = zip(contest.theirs, found.seconds)
-            seconds = tuple(tried if real == float("inf") else real for real, tried in known)
-            found = Verdict(winner, reason, largest=found.largest, seconds=seconds)
+            found = replace(found, serve=winner, reason=reason, close=False, seconds=contest.original)
             service.verdicts[key], contest = found, None
         return found, size, contest
 
@@ -158,8 +156,11 @@ class _Function(_Served):
         self.original = original
         self.ours: Callable[..., Any] = original
         self.count = service.counts[service.name]
-        self.seconds = 0.0  # what the original's next call would take, if it follows its partner
-        self.watch: tuple[Contest, int] | None = None  # who takes down what that call takes
+        self.watch: tuple[Contest | None, Verdict, int] = (
+            None,
+            _UNTRIED,
+            1,
+        )  # the partner's, for the next call
         self.follows = all(target.follows for target in service.found.targets)
         self.shadows: deque[tuple[Any, Any]] = deque(maxlen=_MOST_KINDS)  # what ours returned, and theirs
 
@@ -190,16 +191,17 @@ class _Function(_Served):
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if silence.active:
             return self.original(*args, **kwargs)
-        contest, index, size = None, 0, 1
         if self.follows:
-            verdict, index = _UNTRIED if self.service.target else _NOT_BEFORE, 1
-            if self.watch is not None:
-                (contest, size), self.watch = self.watch, None
+            index, (contest, expected, size) = 1, self.watch
+            verdict = _UNTRIED if self.service.target else _NOT_BEFORE
+            self.watch = None, expected, size
         else:
-            verdict, size, contest = self.verdict(args, kwargs)
+            index, (verdict, size, contest) = 0, self.verdict(args, kwargs)
+            expected = verdict
         reason = verdict.reason
         if verdict.serve if contest is None else contest.ours_next:
             beside = self.beside(args, kwargs) if settings.verify else None
+            tick = now(ours=True) if contest is not None else 0.0
             start, before = perf_counter(), clock.inside
             try:
                 result = self.ours(*args, **kwargs)
@@ -207,10 +209,14 @@ class _Function(_Served):
                 reason = str(error) or type(error).__name__
             else:
                 seconds = perf_counter() - start
-                self.took(clock.own(seconds, before), verdict, size)
+                self.count.seconds += clock.own(seconds, before)
+                self.count.calls += 1
+                self.count.original_seconds += expected.original(index, size, seconds)
+                if not self.count.calls % _REVIEW:
+                    self.service.review()
                 if contest is not None:
-                    contest.add(True, index, seconds / size)
-                    self.let_watch(contest, size)
+                    contest.add(True, index, now(ours=True) - tick, size)
+                self.let_watch(contest, expected, size)
                 if beside is not None:
                     self.shadows.append((result, beside[0]))
                     self.service.compare(beside, (result, args, kwargs))
@@ -218,38 +224,19 @@ class _Function(_Served):
         self.service.left(self.service.name, reason or TIMED)
         if contest is None:
             return self.original(*args, **kwargs)
-        start = perf_counter()
+        start = now(ours=False)
         result = self.original(*args, **kwargs)
-        contest.add(False, index, (perf_counter() - start) / size)
-        self.let_watch(contest, size)
+        contest.add(False, index, now(ours=False) - start, size)
+        self.let_watch(contest, expected, size)
         return result
 
-    def took(self, seconds: float, verdict: Verdict, size: int) -> None:
-        """Count a call that fastdl served."""
-        count = self.count
-        count.seconds += seconds
-        count.calls += 1
-        if verdict.seconds:
-            count.original_seconds += verdict.seconds[0] * size
-            if len(verdict.seconds) > 1:
-                self.expect(verdict.seconds[1] * size)
-        elif self.follows:
-            count.original_seconds += self.seconds
-        if not count.calls % _REVIEW:
-            self.service.review()
-
-    def let_watch(self, contest: Contest, size: int) -> None:
-        """Have the next call of the partner timed as well."""
+    def let_watch(self, contest: Contest | None, verdict: Verdict, size: int) -> None:
+        """Tell the partner what is known of its next call."""
         target = self.service.target
-        partner = self.partner(target) if target is not None and not self.follows else None
-        if partner is not None:
-            partner.watch = contest, size
-
-    def expect(self, seconds: float) -> None:
-        target = self.service.target
-        partner = self.partner(target) if target is not None else None
-        if partner is not None:
-            partner.seconds = seconds
+        if target is not None and target.partner is not None and not self.follows:
+            partner = self.partner(target)
+            if partner is not None:
+                partner.watch = contest, verdict, size
 
     def beside(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Beside | None:
         """Run the original on copies; what fastdl's partner made is exchanged for what the original's did."""
@@ -315,6 +302,7 @@ class _First(_Method):
         reason = verdict.reason
         if verdict.serve if contest is None else contest.ours_next:
             beside = self.beside(instance, args, kwargs) if settings.verify else None
+            tick = now(ours=True) if contest is not None else 0.0
             start, before = perf_counter(), clock.inside
             try:
                 result = owner.ours[self.name](instance, *args, **kwargs)
@@ -330,11 +318,10 @@ class _First(_Method):
                         state = attributes[STATE] = State()
                     state.seconds = tuple(second * size for second in verdict.seconds)
                     state.counts = owner.counts
-                    state.watch = True, None, 1
+                    state.watch = True, contest, verdict, size
                 if contest is not None:
-                    self.watched(instance, True, contest, size, seconds)
-                if verdict.seconds:
-                    self.count.original_seconds += verdict.seconds[0] * size
+                    contest.add(True, 0, now(ours=True) - tick, size)
+                self.count.original_seconds += verdict.original(0, size, seconds)
                 if not self.count.calls % _REVIEW:
                     owner.service.review()
                 if beside is not None:
@@ -342,19 +329,14 @@ class _First(_Method):
                     owner.service.compare_state(attributes[_SHADOW].value, instance)
                 return result
         attributes.pop(STATE, None)
-        start = perf_counter()
+        start = now(ours=False) if contest is not None else 0.0
         result = self.left(instance, args, kwargs, reason or TIMED)
         if contest is not None:
-            self.watched(instance, False, contest, size, perf_counter() - start)
+            contest.add(False, 0, now(ours=False) - start, size)
+            if owner.follow:
+                attributes[STATE] = State()
+                attributes[STATE].watch = False, contest, verdict, size
         return result
-
-    def watched(self, instance: Any, ours: bool, contest: Contest, size: int, seconds: float) -> None:
-        """Take down the time of a call, and have those of the other methods taken down."""
-        contest.add(ours, 0, seconds / size)
-        if self.owner.follow:
-            if not ours:
-                vars(instance)[STATE] = State()
-            vars(instance)[STATE].watch = ours, contest, size
 
     def beside(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Beside | None:
         """Run the original on a copy of the instance, which stays for its other methods."""
@@ -376,15 +358,16 @@ class _Other(_Method):
         state = None if silence.active else vars(instance).get(STATE)
         if state is None:
             return self.left(instance, args, kwargs, "")
-        ours, contest, size = state.watch
+        ours, contest, verdict, size = state.watch
         if not ours:
-            start = perf_counter()
+            start = now(ours=False)
             result = self.left(instance, args, kwargs, TIMED)
-            contest.add(False, self.index, (perf_counter() - start) / size)
+            contest.add(False, self.index, now(ours=False) - start, size)
             return result
         owner = self.owner
         shadow = vars(instance).get(_SHADOW) if settings.verify else None
         beside = _beside(functools.partial(self.original, shadow.value), args, kwargs) if shadow else None
+        tick = now(ours=True) if contest is not None else 0.0
         start, before = perf_counter(), clock.inside
         try:
             result = owner.ours[self.name](instance, *args, **kwargs)
@@ -394,9 +377,9 @@ class _Other(_Method):
         self.count.seconds += clock.own(seconds, before)
         self.count.calls += 1
         if contest is not None:
-            contest.add(True, self.index, seconds / size)
-        if state.seconds:
-            self.count.original_seconds += state.seconds[self.index]
+            contest.add(True, self.index, now(ours=True) - tick, size)
+        if verdict is not None:
+            self.count.original_seconds += verdict.original(self.index, size, seconds)
         if beside is not None and shadow is not None:
             owner.service.compare(beside, (result, args, kwargs))
             owner.service.compare_state(shadow.value, instance)

@@ -46,7 +46,8 @@ class Target:
     sample : str or None
         Where a function is, as ``"module:name"``, that makes a small input in another way: it takes the bound
         arguments, a dict, and of a class a copy of the instance, and puts smaller arrays into both; arrays
-        themselves it leaves as they are. It returns the share of the work that is left.
+        themselves it leaves as they are. It returns the share of the work that is left; NaN if the time is no
+        measure of that of the whole.
     private : frozenset of str
         Attributes that nobody but the class reads; all others must hold what the original would have left
         there.

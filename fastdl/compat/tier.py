@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -75,11 +76,12 @@ class State:
     value : object
         What `remember` was given.
     seconds : tuple of float
-        What each of the original's methods would take, for the report.
+        What each of the original's methods would take; NaN where that is not known.
     counts : tuple
         Where the calls of each method are counted.
-    watch : (bool, Contest or None, int)
-        Whether it was fastdl's, who takes down the times of the other methods, and the size of the input.
+    watch : tuple
+        Whether it was fastdl's, who takes down the times of the other methods, the verdict, and the size of
+        the input.
     """
 
     __slots__ = ("counts", "seconds", "value", "watch")
@@ -88,7 +90,7 @@ class State:
         self.value = value
         self.seconds: tuple[float, ...] = ()
         self.counts: tuple[Any, ...] = ()
-        self.watch: tuple[bool, Any, int] = (True, None, 1)
+        self.watch: tuple[bool, Any, Any, int] = (True, None, None, 1)
 
     def __deepcopy__(self, memo: Any) -> State:
         return self
@@ -125,7 +127,8 @@ def credit(layers: Sequence[Any], method: int, seconds: float) -> None:
         What was taken; it is shared out as the originals would have taken theirs.
     """
     states = [vars(layer)[STATE] for layer in layers]
-    theirs = [state.seconds[method] if state.seconds else 0.0 for state in states]
+    known = [state.seconds[method] if state.seconds else 0.0 for state in states]
+    theirs = [0.0 if isnan(seconds) else seconds for seconds in known]
     for state, original in zip(states, theirs):
         if state.counts:
             count = state.counts[method]

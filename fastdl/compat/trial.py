@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from time import perf_counter
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ import numpy as np
 from .differences import Difference, coarsest, difference
 from .target import Target
 from .tier import Unserved
+from .timer import timer
 
 __all__ = ["SLOWER", "Calls", "Verdict", "copied", "same_random", "silence", "state_difference", "trial"]
 
@@ -35,6 +36,7 @@ _BLOCK = 16381
 _SURE, _FAR = 1.5, 3.0
 """fastdl serves if the original takes 1.5 times as long, and does not if fastdl takes three times as long."""
 
+_TICK = 1e-7
 _SHORT = 0.01
 """Seconds that are so few that the original is timed twice, unless it takes three times as long."""
 
@@ -65,7 +67,10 @@ class Verdict:
     largest : float
         The largest difference, relative to the largest value.
     seconds : tuple of float
-        What each function of the original would take on the whole input.
+        What each function of the original would take, for each element of the input; NaN where that does not
+        follow from what it took for a sample.
+    ratios : tuple of float
+        How many times as long as fastdl's each took in the trial.
     """
 
     serve: bool
@@ -73,6 +78,14 @@ class Verdict:
     close: bool = False
     largest: float = 0.0
     seconds: tuple[float, ...] = ()
+    ratios: tuple[float, ...] = ()
+
+    def original(self, index: int, size: int, took: float) -> float:
+        """Return what the original's function of an index would take, where fastdl's took so many seconds."""
+        if index >= len(self.seconds):
+            return 0.0
+        seconds = self.seconds[index] * size
+        return took * self.ratios[index] if isnan(seconds) else seconds
 
 
 @dataclass
@@ -147,12 +160,12 @@ def trial(
         with silence():
             try:
                 restore()
-                one = _run(theirs, *copies[0])
+                one = _run(theirs, copies[0])
             except Exception as error:
                 return Verdict(False, f"the original raised {type(error).__name__}")
         try:
             restore()
-            two = _run(ours, *copies[1])
+            two = _run(ours, copies[1], ours=True)
         except Unserved as error:
             return Verdict(False, str(error))
         except Exception as error:
@@ -164,18 +177,19 @@ def trial(
         sooner = _sooner(our_seconds, their_seconds)
         if not sooner:  # the first call of fastdl's may have been busy with what no other is
             restore()
-            our_seconds = _least(our_seconds, _run(ours, *copied((instance, arguments))).seconds)
+            our_seconds = _least(our_seconds, _run(ours, copied((instance, arguments)), ours=True).seconds)
             sooner = _sooner(our_seconds, their_seconds)
         if sum(their_seconds) < min(_SHORT, _FAR * sum(our_seconds)):
             with silence():
                 restore()
-                their_seconds = _least(their_seconds, _run(theirs, *copied((instance, arguments))).seconds)
+                again = _run(theirs, copied((instance, arguments)))
+                their_seconds = _least(their_seconds, again.seconds)
             sooner = _sooner(our_seconds, their_seconds)
     seconds = tuple(second / share for second in their_seconds)
-    if sooner is False:
-        return Verdict(False, SLOWER, largest=found.largest, seconds=seconds)
-    ahead = sum(our_seconds) <= sum(their_seconds)
-    return Verdict(sooner or ahead, close=sooner is None, largest=found.largest, seconds=seconds)
+    ratios = tuple(theirs / max(ours, _TICK) for theirs, ours in zip(their_seconds, our_seconds))
+    serve = sooner or (sooner is None and sum(our_seconds) <= sum(their_seconds))
+    reason = SLOWER if sooner is False else ""
+    return Verdict(serve, reason, sooner is None, found.largest, seconds, ratios)
 
 
 def _sample(
@@ -213,11 +227,13 @@ def _containers(value: Any) -> Any:
     return type(value)(map(_containers, value)) if type(value) in (list, tuple) else value
 
 
-def _run(calls: Calls, instance: Any, arguments: Mapping[str, Any]) -> _Run:
+def _run(calls: Calls, given: tuple[Any, dict[str, Any]], *, ours: bool = False) -> _Run:
+    instance, arguments = given
+    now = timer(ours=ours)
     itself = [] if instance is None else [instance]
-    start = perf_counter()
+    start = now()
     result = calls.first(*itself, **arguments)
-    run = _Run([result], [perf_counter() - start], arguments)
+    run = _Run([result], [now() - start], arguments)
     if calls.others:
         output, *cache = result if instance is None and isinstance(result, tuple) else (result,)
         gradient = _like(output)
@@ -225,9 +241,9 @@ def _run(calls: Calls, instance: Any, arguments: Mapping[str, Any]) -> _Run:
         run.results[0] = copied(output) if instance is None else copied(result)
         for left, other in zip(range(len(calls.others) - 1, -1, -1), calls.others):
             given = copied(gradient) if left else gradient
-            start = perf_counter()
+            start = now()
             run.results.append(other(*itself, *given, *cache))
-            run.seconds.append(perf_counter() - start)
+            run.seconds.append(now() - start)
     if itself:
         run.state = vars(itself[0])
     return run

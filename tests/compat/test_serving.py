@@ -204,7 +204,7 @@ def test_what_a_trial_cannot_tell_is_timed_on_real_calls(tmp_path, monkeypatch):
     assert contest.winner
     assert all(ours < theirs for ours, theirs in zip(contest.ours, contest.theirs))
     *_, verdict = service("Scale").verdicts.values()
-    assert verdict.seconds == tuple(contest.theirs)
+    assert verdict.seconds == contest.original
     assert service("Scale").counts["Scale.forward"].left == 10 - calls("Scale.forward")
     assert list(service("Scale").reasons) == [TIMED]
 
@@ -231,13 +231,15 @@ def test_what_is_slower_on_real_calls_is_left_alone(tmp_path, monkeypatch):
         ([(1.0, 1.1)] * 4, True),
         ([(5.0, 1.1), (1.0, 9.0), (2.0, 2.0), (2.0, 2.0)], True),  # the least counts
         ([(1.0, 0.9)] * 4, False),
+        ([(9.0, 8.0)], None),
+        ([(9.0, 8.0)] * 2, False),  # long
     ],
 )
 def test_a_contest_ends_when_it_is_clear(times, winner):
     contest = Contest(2)
     for ours, theirs in times:
-        contest.add(False, 0, theirs)
-        contest.add(True, 0, ours)
+        contest.add(False, 0, theirs * 1e-3)
+        contest.add(True, 0, ours * 1e-3)
     assert contest.winner is winner
     contest.add(True, 1, 100.0)  # not called on the other side: it says nothing
     assert contest.winner is winner

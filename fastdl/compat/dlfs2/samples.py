@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..samples import steps
+from ..samples import UNKNOWN, steps
 from ..tier import STATE
 
 _WORDS = 500
@@ -34,35 +34,28 @@ def part_of_matrix(arguments: dict[str, Any]) -> float:
 
 def few_words(arguments: dict[str, Any], instance: Any) -> float:
     """Take the first steps of numbers of words, and of a table (V, D) some rows, by other numbers."""
-    share = steps(arguments, instance) if next(iter(arguments.values())).ndim > 1 else 1.0
-    whole = len(instance.params[0])
-    if whole > _LANGUAGE and _has_only(instance, {"W", "idx", "layers"}):
+    if next(iter(arguments.values())).ndim > 1:
+        steps(arguments, instance)
+    if len(instance.params[0]) > _LANGUAGE and _has_only(instance, {"W", "idx", "layers"}):
         _cut(instance, np.s_[:_LANGUAGE])
         arguments.update({name: ids % _LANGUAGE for name, ids in arguments.items()})
-        share *= _LANGUAGE / whole
-    return share
+    return UNKNOWN
 
 
 def few_scores(arguments: dict[str, Any], instance: Any) -> float:
     """Take some steps of x (N, T, D), and of W (D, V) and b some columns."""
-    x = arguments["x"]
-    kept = arguments["x"] = x[:4, :16]
-    share = kept.size / max(x.size, 1)
-    whole = instance.params[0].shape[1]
-    if whole > _LANGUAGE and _has_only(instance, {"x"}):
+    arguments["x"] = arguments["x"][:4, :16]
+    if instance.params[0].shape[1] > _LANGUAGE and _has_only(instance, {"x"}):
         _cut(instance, np.s_[..., :_LANGUAGE])
-        share *= _LANGUAGE / whole
-    return share
+    return UNKNOWN
 
 
 def few_labels(arguments: dict[str, Any], _: Any) -> float:
     """Take some steps of scores xs (N, T, V), and of their words and ts some."""
-    xs, ts = arguments["xs"], arguments["ts"]
-    kept = arguments["xs"] = xs[:4, :4, :_LANGUAGE]
-    ts = ts[:4, :4]
-    arguments["ts"] = ts[..., :_LANGUAGE] if ts.ndim == 3 else np.where(ts < 0, ts, ts % kept.shape[2])
-    share: float = kept.size / max(xs.size, 1)
-    return share
+    xs, ts = arguments["xs"][:4, :4, :_LANGUAGE], arguments["ts"][:4, :4]
+    ts = ts[..., :_LANGUAGE] if ts.ndim == 3 else np.where(ts < 0, ts, ts % xs.shape[2])
+    arguments.update(xs=xs, ts=ts)
+    return UNKNOWN
 
 
 def _has_only(instance: Any, others: set[str]) -> bool:
