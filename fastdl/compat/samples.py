@@ -1,12 +1,13 @@
-"""Small inputs for trials of what goes over all parameters of a model, or over the steps of a sequence."""
+"""Small inputs for trials: corners of all parameters of a model, a few steps of sequences, a few images."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-__all__ = ["UNKNOWN", "gradients", "parameters", "steps"]
+__all__ = ["UNKNOWN", "columns", "gradients", "parameters", "rows", "steps"]
 
 UNKNOWN = float("nan")
 """The share of the work that is left where calls cost as much as their work, or memory lies elsewhere."""
@@ -14,6 +15,7 @@ UNKNOWN = float("nan")
 _LONG = 1 << 14  # elements of a vector
 _EDGE = 128  # elements along each axis of a matrix: two that are each other's transpose stay so
 _SEQUENCES, _STEPS = 32, 4
+_IMAGES = 4
 
 
 def parameters(arguments: dict[str, Any], instance: Any = None) -> float:
@@ -43,6 +45,33 @@ def steps(arguments: dict[str, Any], instance: Any) -> float:
         if isinstance(state, np.ndarray) and len(state) == sequences:
             setattr(instance, name, state[:_SEQUENCES])
     return UNKNOWN
+
+
+def rows(arguments: dict[str, Any]) -> float:
+    """Take the patches of a few images from rows `col` of patches, one image after the other."""
+    return _few_images(arguments, "col", "input_shape", lambda col, kept, of: col[: len(col) // of * kept])
+
+
+def columns(arguments: dict[str, Any]) -> float:
+    """Take the patches of a few images from columns `cols` of patches, in which images change first."""
+
+    def few(cols: Any, kept: int, of: int) -> Any:
+        return cols.reshape(len(cols), -1, of)[:, :, :kept].reshape(len(cols), -1)
+
+    return _few_images(arguments, "cols", "images_shape", few)
+
+
+def _few_images(
+    arguments: dict[str, Any], name: str, shape: str, few: Callable[[Any, int, int], Any]
+) -> float:
+    if type(arguments[shape]) not in (list, tuple):
+        return 1.0
+    images, *others = arguments[shape]
+    kept = min(images, _IMAGES)
+    arguments[name] = few(arguments[name], kept, images)
+    arguments[shape] = type(arguments[shape])((kept, *others))
+    share: float = kept / images
+    return share
 
 
 def _corner(value: Any, corners: dict[int, tuple[Any, Any]]) -> Any:

@@ -39,6 +39,7 @@ def _function(
     exact: bool = False,
     by_name: bool = False,
     batch: tuple[str, ...] = ("x",),
+    sample: str | None = None,
 ) -> Target:
     """A function of arrays."""
     return Target(
@@ -49,6 +50,7 @@ def _function(
         fingerprints=frozenset(fingerprints),
         by_name=by_name,
         batch=batch,
+        sample=sample,
     )
 
 
@@ -92,7 +94,7 @@ TARGETS = (
         "Pooling", "192b849446a25908", "26cf79b9ee9b94b5", exact="exact", by_name=True, private=("arg_max",)
     ),
     _function("im2col", "e5135f706b6c38b8", module="util", exact=True, by_name=True, batch=("input_data",)),
-    _function("col2im", "f88b1b5fd782f6e8", module="util", exact=True, by_name=True, batch=()),
+    _function("col2im", "f88b1b5fd782f6e8", module="util", exact=True, by_name=True, sample=".samples:rows"),
     _function("sigmoid", "ffc4e683f51b3f70"),
     _function("sigmoid_grad", "33377ee15b13d3bf"),
     _function("relu_grad", "8d39f318872f4428", exact=True),

@@ -44,6 +44,7 @@ TARGETS = (
         exact="columns:column_to_image",
         fingerprints=frozenset({"9ae81d0473c676ee"}),
         by_name=True,
+        sample=".samples:columns",
     ),
     Target(
         "Conv2D",
