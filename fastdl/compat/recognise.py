@@ -113,6 +113,7 @@ def _judge(node: Definition, targets: tuple[Target, ...], tier: Tier) -> Found:
 def _refusal(node: Definition, target: Target, tier: Tier, *, known: bool) -> str:
     """Why a target cannot serve a definition, or nothing."""
     ours = target.replacement(tier)
+    target.sampler()  # imported now, and not in the first call
     if ours is None:
         return f"the {tier} tier does not serve it"
     if known:
