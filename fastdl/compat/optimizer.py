@@ -21,7 +21,6 @@ __all__ = ["AdaGrad", "Adam", "Momentum", "RMSprop", "SGD", "kept", "step"]
 _EPS = 1e-7  # what keeps roots from dividing by 0
 
 _PIECE = 1 << 13  # elements that are worked on at a time
-_SMALL = 1 << 9  # elements, up to which NumPy's calls are as quick as a kernel's
 
 Rule = Callable[..., tuple[Any, ...]]
 """Takes a parameter, its gradient and what is kept of it; changes them but for the gradient; returns them."""
@@ -241,7 +240,7 @@ def _one(
         if kernel is not None and grad.dtype != p.dtype and np.can_cast(grad.dtype, p.dtype):
             grad = grad.astype(p.dtype)  # as the sum of the two would be
         pieces = _flat(p, grad, *own)
-    if pieces is not None and kernel is not None and p.size > _SMALL:
+    if pieces is not None and kernel is not None and p.size:
         kind, hyper = kernel
         unused = [np.empty(0, p.dtype)] if kind == "adam" else []  # the slot of its variant amsgrad
         engine().update(kind, pieces[0], pieces[1], [*pieces[2:], *unused], hyper)

@@ -105,7 +105,8 @@ class _Served(ABC):
         if found is None:
             found = service.verdicts[key] = self.judge(args, kwargs, instance, size)
             if found.close:
-                service.contests[key] = Contest(len(found.seconds), ours_first=found.serve)
+                seconds = found.seconds
+                service.contests[key] = Contest(len(seconds), ahead=found.serve, expected=seconds)
         if not found.close:
             return found, size, None
         contest = service.contests.get(key)
@@ -316,7 +317,6 @@ class _First(_Method):
                     state = attributes.get(STATE)
                     if state is None:
                         state = attributes[STATE] = State()
-                    state.seconds = tuple(second * size for second in verdict.seconds)
                     state.counts = owner.counts
                     state.watch = True, contest, verdict, size
                 if contest is not None:

@@ -75,8 +75,6 @@ class State:
     ----------
     value : object
         What `remember` was given.
-    seconds : tuple of float
-        What each of the original's methods would take; NaN where that is not known.
     counts : tuple
         Where the calls of each method are counted.
     watch : tuple
@@ -84,11 +82,10 @@ class State:
         the input.
     """
 
-    __slots__ = ("counts", "seconds", "value", "watch")
+    __slots__ = ("counts", "value", "watch")
 
     def __init__(self, value: Any = None) -> None:
         self.value = value
-        self.seconds: tuple[float, ...] = ()
         self.counts: tuple[Any, ...] = ()
         self.watch: tuple[bool, Any, Any, int] = (True, None, None, 1)
 
@@ -127,8 +124,7 @@ def credit(layers: Sequence[Any], method: int, seconds: float) -> None:
         What was taken; it is shared out as the originals would have taken theirs.
     """
     states = [vars(layer)[STATE] for layer in layers]
-    known = [state.seconds[method] if state.seconds else 0.0 for state in states]
-    theirs = [0.0 if isnan(seconds) else seconds for seconds in known]
+    theirs = [_expected(state, method) for state in states]
     for state, original in zip(states, theirs):
         if state.counts:
             count = state.counts[method]
@@ -138,12 +134,19 @@ def credit(layers: Sequence[Any], method: int, seconds: float) -> None:
     clock.inside += seconds
 
 
+def _expected(state: State, method: int) -> float:
+    """What an original's method would take; 0 where that is not known."""
+    *_, verdict, size = state.watch
+    seconds = verdict.seconds[method] * size if verdict is not None and verdict.seconds else 0.0
+    return 0.0 if isnan(seconds) else seconds
+
+
 def remember(layer: Any, value: Any) -> None:
     """Keep what the backward pass of a replaced method needs, beside the attributes of the original."""
     attributes = vars(layer)
     state, before = State(value), attributes.get(STATE)
     if before is not None:
-        state.seconds, state.counts = before.seconds, before.counts
+        state.counts, state.watch = before.counts, (True, None, *before.watch[2:])
     attributes[STATE] = state
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import importlib
+import math
 import pickle
 import random
 import sys
@@ -186,8 +187,9 @@ def test_what_is_not_faster_is_left_alone(tmp_path, monkeypatch):
 
 
 def close(monkeypatch):
-    """Make every trial say that the two are equally fast."""
+    """Make every trial say that the two are equally fast, and nothing of the original's time."""
     monkeypatch.setattr(trial, "_sooner", lambda ours, theirs: None)
+    monkeypatch.setattr("fastdl.compat.contest._FAR", math.inf)
 
 
 def test_what_a_trial_cannot_tell_is_timed_on_real_calls(tmp_path, monkeypatch):
@@ -244,7 +246,18 @@ def test_a_contest_ends_when_it_is_clear(times, winner):
     contest.add(True, 1, 100.0)  # not called on the other side: it says nothing
     assert contest.winner is winner
     assert not contest.ours_next
-    assert Contest(1, ours_first=True).ours_next
+    assert Contest(1, ahead=True).ours_next
+    assert not Contest(1, expected=(math.nan,)).ours_next
+
+
+@pytest.mark.parametrize(("expected", "winner"), [(2e-3, None), (4e-3, True), (math.nan, None)])
+def test_the_original_has_no_turn_where_fastdl_is_far_ahead(expected, winner):
+    contest = Contest(2, ahead=True, expected=(expected, 0.0))
+    assert contest.winner is None
+    contest.add(True, 0, 1.0, 1000)
+    assert contest.winner is winner
+    contest.add(True, 1, 0.5, 1000)
+    assert contest.winner is None
 
 
 def test_what_turns_out_slower_serves_no_more(tmp_path, monkeypatch):
