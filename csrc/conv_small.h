@@ -20,7 +20,8 @@
 static int FD(is_small)(const fd_conv *p) {
     const int64_t pixels = p->out[0] * p->out[1] * p->out[2], taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
     const int few = pixels < 16 || (pixels == 16 && p->stride[2] > 1 && p->kernel[2] <= 3);
-    return few && pixels > 1 && taps > 1 && p->groups == 1 && p->in_channels >= 32 && p->out_channels >= 32;
+    return few && pixels > 1 && (taps > 1 || p->stride[2] > 1) && p->groups == 1 && p->in_channels >= 32 &&
+           p->out_channels >= 32;
 }
 
 /* The elements of a row of cols, and how many images are done at a time. */

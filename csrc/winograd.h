@@ -19,8 +19,9 @@
  */
 
 #define WINOGRAD_WEIGHT_BYTES (2048 * 1024) /* of one block of transformed weights, shared by all threads */
-#define WINOGRAD_MOST_BYTES (4096 * 1024)   /* of the same, where even one vector of outputs takes more */
-#define WINOGRAD_TILE_BYTES (768 * 1024)    /* of a band's transformed tiles and products */
+#define WINOGRAD_FEW_BYTES (1024 * 1024)  /* the same for few tiles, which use them once: still in the level-2 cache */
+#define WINOGRAD_MOST_BYTES (4096 * 1024) /* of the same, where even one vector of outputs takes more */
+#define WINOGRAD_TILE_BYTES (768 * 1024)  /* of a band's transformed tiles and products */
 
 typedef struct {
     FD(tiling) by;
@@ -282,12 +283,11 @@ static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
     if (!(vsum(check) == 0)) __atomic_store_n(&g->finite, 0, __ATOMIC_RELAXED);
 }
 
-/* Taps of a part where the algorithm applies and pays, else 0: where it saves half of the products that the tap sum
- * takes at three quarters of the speed, some of each tile's in vain, and where the weights' transform, as long as the
- * products of three tiles, does not eat that up. The batch has no say, so that an image gives the same bits alone and
- * in company. */
+/* Taps of a part where the algorithm applies and pays, else 0: where it saves half of the products, some of each
+ * tile's in vain, and where the weights' transform, as long as the products of three tiles, does not eat that up. The
+ * batch has no say, so that an image gives the same bits alone and in company. */
 static int64_t FD(winograd_taps)(const FD(tap_sum) *s) {
-    const int64_t tap_sum = s->axis[1].lattice * s->axis[2].lattice * s->taps * 6 / 5;
+    const int64_t tap_sum = s->axis[1].lattice * s->axis[2].lattice * s->taps;
     int64_t best = 0, taps = 0;
     if (s->channels < 16 || s->outputs < 16) return 0;
     for (int64_t most = 2; most <= 3; most++) {
@@ -295,7 +295,7 @@ static int64_t FD(winograd_taps)(const FD(tap_sum) *s) {
         if (!FD(cut_sum)(&by, s, most)) continue;
         if (by.parts * by.products * FD(whole)(s->channels, VL) * VL * TBYTES > WINOGRAD_MOST_BYTES) continue;
         const int64_t tiles = by.grids * by.tiles[0] * by.tiles[1], products = FD(products_of_tile)(&by);
-        if (2 * products * tiles > tap_sum || products * (tiles + 3) > tap_sum) continue;
+        if (2 * products * tiles > tap_sum || products * (tiles + 3) > tap_sum * 6 / 5) continue;
         if (taps != 0 && products * tiles >= best) continue;
         taps = most;
         best = products * tiles;
@@ -311,7 +311,9 @@ static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights)
     FD(cut_sum)(by, s, taps);
     g.block = FD(whole)(s->channels, VL);
     g.channels = g.block * by->parts;
-    const int64_t most = WINOGRAD_WEIGHT_BYTES / (by->products * g.channels * TBYTES) / VL * VL;
+    const int64_t few = s->batch * by->grids * by->tiles[0] * by->tiles[1] < 8 * MR;
+    const int64_t bytes = few ? WINOGRAD_FEW_BYTES : WINOGRAD_WEIGHT_BYTES;
+    const int64_t most = bytes / (by->products * g.channels * TBYTES) / VL * VL;
     const int64_t vectors = FD(ceil_div)(s->outputs, VL), per_block = most < VL ? 1 : most / VL;
     const int64_t blocks = FD(ceil_div)(vectors, per_block);
     const int64_t block = FD(ceil_div)(vectors, blocks) * VL;
@@ -320,8 +322,12 @@ static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights)
     FD(cut_tiles)(by, room);
     g.all_grids = s->batch * by->grids;
     g.grids = 1;
-    if (by->bands[0] * by->bands[1] == 1) /* small grids, several a task, and still eight tasks */
-        g.grids = FD(most)(FD(least)(room / (by->tiles[0] * by->tiles[1]), FD(ceil_div)(g.all_grids, 8)), 1);
+    /* Small grids, several a task: eight tasks still, or fewer where their tiles would not fill MR rows. */
+    if (by->bands[0] * by->bands[1] == 1) {
+        const int64_t of_grid = by->tiles[0] * by->tiles[1], eighth = FD(ceil_div)(g.all_grids, 8);
+        const int64_t most = FD(most)(eighth, FD(ceil_div)(MR, of_grid));
+        g.grids = FD(most)(FD(least)(FD(least)(room / of_grid, most), g.all_grids), 1);
+    }
     const int64_t tasks = FD(ceil_div)(g.all_grids, g.grids) * by->bands[0] * by->bands[1];
     const int64_t tiles = g.grids * by->band[0] * by->band[1], pitch = FD(whole)(tiles, MR);
     threads = fd_threads_for(tasks * tiles * by->products * g.channels * (block / VL), threads);

@@ -256,15 +256,16 @@ static void FD(plan_winograd_dw)(FD(winograd_dw) *g) {
 
 /* Taps of a part where this applies and pays, as in winograd.h; a chunk's last transform is as long as some tiles. */
 static int64_t FD(winograd_dw_taps)(const FD(tap_sum) *s) {
-    const int64_t tap_sum = s->batch * s->axis[1].lattice * s->axis[2].lattice * s->taps * 6 / 5;
+    const int64_t tap_sum = s->axis[1].lattice * s->axis[2].lattice * s->taps;
     int64_t best = 0, taps = 0;
     if (s->channels < 16 || s->outputs < 16) return 0;
     for (int64_t most = 2; most <= 3; most++) {
         FD(tiling) by;
         if (!FD(cut_sum)(&by, s, most)) continue;
-        const int64_t tiles = by.grids * by.tiles[0] * by.tiles[1];
-        const int64_t products = FD(products_of_tile)(&by) * (s->batch * tiles * 3 / 2 + 16);
-        if (products > tap_sum || (taps != 0 && products >= best)) continue;
+        const int64_t tiles = by.grids * by.tiles[0] * by.tiles[1], of_tile = FD(products_of_tile)(&by);
+        const int64_t products = of_tile * (s->batch * tiles * 3 / 2 + 16);
+        if (2 * of_tile * tiles > tap_sum || products > s->batch * tap_sum * 6 / 5) continue;
+        if (taps != 0 && products >= best) continue;
         taps = most;
         best = products;
     }

@@ -15,8 +15,8 @@
  *     dilation 2, taps 0 2 4      grids: outputs 0 2 4 ... of source 0 2 4 ..., outputs 1 3 5 ... of source 1 3 5 ...
  *
  * A part with fewer taps than the others has a weight of zero at the point infinity, and those products are left out:
- * 3x3 with stride 2 takes (5 + 4)^2 = 81 products for 16 outputs, where the definition takes 144; 5x5 takes 121 for
- * 400.
+ * 5x5 takes 121 products for 16 outputs, where the definition takes 400. 3x3 with stride 2 takes (5 + 4)^2 = 81 for
+ * 144, and is left to the tap sum, which needs no transforms.
  */
 
 #define WINOGRAD_PARTS 4 /* of an axis, at most */

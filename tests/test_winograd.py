@@ -119,13 +119,21 @@ def test_one_bad_pixel_and_the_gradient_of_the_weights(engine: str) -> None:
 
 
 @needs_native
+@pytest.mark.parametrize("size, channels", [((7, 8), 32), ((4, 4), 160)])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_an_image_gives_the_same_bits_alone_and_in_company(layout: str) -> None:
+def test_an_image_gives_the_same_bits_alone_and_in_company(
+    layout: str, size: tuple[int, int], channels: int
+) -> None:
     """Small images share a task of Winograd's algorithm; a tile's arithmetic is its own."""
     rng = np.random.default_rng(10)
-    x, w = (rng.normal(size=size).astype(np.float32) for size in ((9, 32, 7, 8), (33, 32, 3, 3)))
+    shapes = (9, channels, *size), (129, channels, 3, 3)
+    x, w = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
     if layout == "NHWC":
         x, w = to_last(x), w_to_last(w)
-    whole = F.conv2d(x, w, padding=1, layout=layout)
-    for n in range(len(x)):
-        np.testing.assert_array_equal(F.conv2d(x[n : n + 1], w, padding=1, layout=layout)[0], whole[n])
+    with fastdl.use(backend="native"):
+        whole = F.conv2d(np.concatenate([x] * 8), w, padding=1, layout=layout)
+        np.testing.assert_array_equal(
+            whole.reshape(8, *whole[:9].shape), [F.conv2d(x, w, padding=1, layout=layout)] * 8
+        )
+        for n in range(len(x)):
+            np.testing.assert_array_equal(F.conv2d(x[n : n + 1], w, padding=1, layout=layout)[0], whole[n])
