@@ -51,6 +51,8 @@
 #include "norm.h"
 #include "norm_fwd.h"
 #include "norm_bwd.h"
+#include "recurrent_product.h"
+
 #include "recurrent.h"
 #include "embedding.h"
 

@@ -66,7 +66,7 @@ static void FD(few_parts)(T *parts, int64_t pitch, T *panel, const FD(few_dx) *g
         FD(pack)(panel, dy + at * g->dy_s[2], g->dy_s[2], g->dy_c, columns, outputs, width);
         for (int64_t k = 0; k < pairs; k += MR) {
             const FD(tile_end) end = {parts + k * pitch + at, pitch, width, NULL, (int)FD(least)(pairs - k, MR), 0, 0};
-            FD(gemm_tile)(&end, weights + k * outputs, 1, MR, panel, width, outputs, (FD(tile_ahead)){panel, 0, 0});
+            FD(gemm_tile)(&end, weights + k * outputs, 1, MR, panel, width, outputs, GEMM_NOTHING);
         }
     }
 }

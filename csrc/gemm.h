@@ -125,19 +125,22 @@ FD_INLINE void FD(end_tile)(const FD(tile_end) *end, V acc[MR][NV], int mr, int 
     }
 }
 
-/* What a later tile will read, asked for while this one is computed: at step p the cache lines under NV vectors at
- * from + (p & mask) * pitch. */
+/* What a later tile will read, asked for while this one is computed: before step p, a multiple of `every`, the cache
+ * lines under NV vectors at from + p * pitch. */
 typedef struct {
     const T *from;
-    int64_t pitch, mask;
+    int64_t pitch, every;
 } FD(tile_ahead);
+
+#define GEMM_NOTHING ((FD(tile_ahead)){NULL, 0, INT64_MAX})
 
 /* computes  c[i][j] = (c[i][j] or 0) + sum over p of a[i][p] * b[p][j], then bias and ReLU, as `end` says
  * shapes    a (end->rows, k), b (k, end->columns in whole vectors, NV at most), c (end->rows, end->columns)
  * layout    a[i * a_row + p * a_step]; b row-major with pitch b_row, c with end->pitch
  * touches   exactly those elements, but of a 1, 2, MR / 2 or MR rows: the fewest that cover those of c; asks for c,
- * which is wanted last, and for what is ahead order     one accumulator an output, p ascending source    BLIS,
- * docs/KernelsHowTo.md (gemm micro-kernel) */
+ *           which is wanted last, for rows of b, which may come from the level-2 cache, and for what is ahead
+ * order     one accumulator an output, p ascending
+ * source    BLIS, docs/KernelsHowTo.md (gemm micro-kernel) */
 static void FD(gemm_tile)(const FD(tile_end) *end, const T *restrict a, int64_t a_row, int64_t a_step,
                           const T *restrict b, int64_t b_row, int64_t k, FD(tile_ahead) ahead) {
     const T *columns[NV];
@@ -146,14 +149,19 @@ static void FD(gemm_tile)(const FD(tile_end) *end, const T *restrict a, int64_t 
 #pragma GCC unroll 1 /* addresses for all at once would need more registers than there are */
     for (int i = 0; i < end->rows; i++, row += end->pitch)
         for (int j = 0; j < NV; j += LINE / VL) __builtin_prefetch(row + j * VL, 1);
-#define KERNEL(mr, nv)                                                                          \
-    for (int j = 0; j < nv; j++) columns[j] = b + j * VL;                                       \
-    FD(clear)(acc, mr, nv);                                                                     \
-    for (int64_t p = 0; p < k; p++) {                                                           \
-        const T *from = ahead.from + (p & ahead.mask) * ahead.pitch;                            \
-        for (int j = 0; GEMM_ASKS && j < nv; j += LINE / VL) __builtin_prefetch(from + j * VL); \
-        FD(multiply_add)(acc, a + p * a_step, a_row, columns, p * b_row, mr, nv);               \
-    }                                                                                           \
+#define KERNEL(mr, nv)                                                                  \
+    for (int j = 0; j < nv; j++) columns[j] = b + j * VL;                               \
+    FD(clear)(acc, mr, nv);                                                             \
+    for (int64_t p = 0, past; p < k;) {                                                 \
+        const T *from = ahead.from + p * ahead.pitch;                                   \
+        for (int j = 0; GEMM_ASKS && ahead.pitch != 0 && j < nv; j += LINE / VL)        \
+            __builtin_prefetch(from + j * VL, 0, 2);                                    \
+        for (past = GEMM_ASKS ? p + FD(least)(ahead.every, k - p) : k; p < past; p++) { \
+            for (int j = 0; GEMM_ASKS && j < nv; j += LINE / VL)                        \
+                __builtin_prefetch(columns[j] + (p + GEMM_AHEAD) * b_row);              \
+            FD(multiply_add)(acc, a + p * a_step, a_row, columns, p * b_row, mr, nv);   \
+        }                                                                               \
+    }                                                                                   \
     FD(end_tile)(end, acc, mr, nv)
     FD_WITH_TILE(KERNEL, end->rows, FD(ceil_div)(end->columns, VL));
 #undef KERNEL

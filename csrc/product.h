@@ -1,10 +1,10 @@
 /* product.h: the matrix product around the micro-kernel of gemm.h.
  *
- * # Design: one block of k after the other, and in it a panel of columns at a time with all rows of a task.
+ * # Design: one block of k after the other, and in it a few panels of columns at a time with all rows of a task.
  *   - A panel: MR rows as they lie; packed as [k][MR] by all threads together and filled up with zeros where a is
  *     transposed or rows are missing.
- *   - B panel: packed as [k][width] by the task that needs it, and while its tiles are computed the source of the next
- *     one is asked for: far memory is read in the time of the products. As it lies where rows are short, or a has few
+ *   - B panel: packed as [k][width] by the task that needs it, and while tiles are computed the source of the next
+ *     ones is asked for: far memory is read in the time of the products. As it lies where rows are short, or a has few
  *     panels: packing would cost more than the pieces of rows do then.
  *   - k may consist of segments that lie apart, as a sum over the images of a batch.
  *   - Each output has one accumulator per block of k, k ascending, and blocks are added in ascending order; the
@@ -14,11 +14,11 @@
  * Source: Van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality", 2015.
  */
 
-#define MC (32 * MR)       /* rows of a task: with KC steps they stay in the level-2 cache; of fewer steps more rows */
-#define GEMM_FEW_STEPS 128 /* of k: a task has several panels of columns, */
-#define GEMM_COLUMNS 4     /* so many times KC steps */
-#define GEMM_GROUP 4       /* panels of rows that are packed together */
-#define GEMM_PAGE (4096 / TBYTES) /* elements of a page of memory */
+#define MC (32 * MR)   /* rows of a task: with KC steps they stay in the level-2 cache; of fewer steps more rows */
+#define GEMM_COLUMNS 4 /* panels of columns of a task, with KC steps; of fewer steps more */
+#define GEMM_FEW_STEPS (GEMM_ASKS ? KC : 128) /* of k: with more a task has one panel */
+#define GEMM_GROUP 4                          /* panels of rows that are packed together */
+#define GEMM_PAGE (4096 / TBYTES)             /* elements of a page of memory */
 
 /* Everything that the tasks of one product share; the second half describes the block of the moment. */
 typedef struct {
@@ -27,7 +27,8 @@ typedef struct {
     int64_t n;                             /* also the row pitch of c */
     int64_t a_rs, a_cs, b_rs, b_cs;        /* op(a)[i][p] = a[i * a_rs + p * a_cs], op(b) likewise, for p < */
     int64_t segment, a_segment, b_segment; /* segment; further segments of k lie as far apart as these say */
-    int64_t column_panels, width;          /* panels of columns, and columns of one */
+    int64_t column_panels, width;          /* panels of columns, and columns of the first `wide` of them; the */
+    int64_t wide;                          /* others have a vector less */
     int act, pack_a, pack_b;
     T alpha;
     T *a_panels;
@@ -75,15 +76,21 @@ static void FD(gemm_pack_task)(void *arg, int64_t task, void *scratch) {
 /* What is to be asked for during tile i with one panel of columns, of which the first `parts`, a power of two, share
  * the panel that follows at `column`, or the first one of the next block. */
 FD_INLINE FD(tile_ahead) FD(gemm_ahead)(const FD(gemm_block) *g, int64_t column, int64_t i, int64_t parts) {
-    if (i >= parts) return (FD(tile_ahead)){g->b, 0, 0};
+    if (i >= parts) return GEMM_NOTHING;
     const T *from = column < g->n ? g->b_here + column : g->b_next;
-    return (FD(tile_ahead)){from + i * g->b_rs, g->b_rs, -parts};
+    return (FD(tile_ahead)){from + i * g->b_rs, g->b_rs, parts};
+}
+
+/* The first column of a panel of columns. 256 columns are four times 48 and twice 32, rather than five times 48 and 16:
+ * a step of one vector takes longer to read than to multiply. */
+FD_INLINE int64_t FD(gemm_column)(const FD(gemm_block) *g, int64_t panel) {
+    return panel * g->width - (panel > g->wide ? panel - g->wide : 0) * VL;
 }
 
 /* One panel of rows and one of columns, multiplied and added to c. */
-static void FD(gemm_panels)(const FD(gemm_block) *g, int64_t row, int64_t column, const T *b, int64_t b_row,
-                            FD(tile_ahead) ahead) {
-    const int64_t rows = FD(least)(g->rows - row, MR), columns = FD(least)(g->n - column, g->width);
+static void FD(gemm_panels)(const FD(gemm_block) *g, int64_t row, int64_t column, int64_t columns, const T *b,
+                            int64_t b_row, FD(tile_ahead) ahead) {
+    const int64_t rows = FD(least)(g->rows - row, MR);
     const int lies = !g->pack_a && FD(gemm_lies)(rows);
     const T *a = lies ? g->a_here + (g->row + row) * g->a_rs : g->a_panels + (g->pack_a ? row * g->steps : 0);
     T *c = g->c + (g->row + row) * g->n + column;
@@ -102,25 +109,26 @@ static void FD(gemm_task)(void *arg, int64_t task, void *scratch) {
     const FD(gemm_block) *g = arg;
     const int64_t chunks = FD(ceil_div)(g->column_panels, g->column_chunk), stride = g->width * g->steps;
     const int64_t row = task / chunks * g->row_chunk * MR, past_row = FD(least)(row + g->row_chunk * MR, g->rows);
-    const int64_t column = task % chunks * g->column_chunk * g->width;
-    const int64_t past_column = FD(least)(column + g->column_chunk * g->width, g->n);
+    const int64_t first = task % chunks * g->column_chunk, past = FD(least)(first + g->column_chunk, g->column_panels);
     const int64_t panels = FD(ceil_div)(past_row - row, MR);
     T *packed = scratch;
-    for (int64_t j = column; j < past_column; j += g->width, packed += stride) {
-        const int64_t columns = FD(least)(g->n - j, g->width);
-        if (g->pack_b || columns < g->width)
-            FD(pack_steps)(packed, g->b + j * g->b_cs, g, g->b_segment, g->b_cs, g->b_rs, columns, g->width);
+    for (int64_t j = first; j < past; j++, packed += stride) {
+        const int64_t column = FD(gemm_column)(g, j), width = FD(gemm_column)(g, j + 1) - column;
+        if (g->pack_b || g->n - column < width)
+            FD(pack_steps)(packed, g->b + column * g->b_cs, g, g->b_segment, g->b_cs, g->b_rs,
+                           FD(least)(g->n - column, width), width);
     }
     int64_t parts = g->b_next == NULL ? 0 : 16;
     while (parts > panels) parts /= 2;
     for (int64_t i = 0; i < panels; i++) {
         packed = scratch;
-        for (int64_t j = column; j < past_column; j += g->width, packed += stride) {
-            const int lies = !g->pack_b && g->n - j >= g->width;
-            const T *b = lies ? g->b_here + j : packed;
-            const FD(tile_ahead) ahead = lies ? (FD(tile_ahead)){b + GEMM_AHEAD * g->b_rs, g->b_rs, -1}
-                                              : FD(gemm_ahead)(g, j + past_column - column, i, parts);
-            FD(gemm_panels)(g, row + i * MR, j, b, lies ? g->b_rs : g->width, ahead);
+        for (int64_t j = first; j < past; j++, packed += stride) {
+            const int64_t column = FD(gemm_column)(g, j), width = FD(gemm_column)(g, j + 1) - column;
+            const int lies = !g->pack_b && g->n - column >= width;
+            const FD(tile_ahead) ahead =
+                lies ? GEMM_NOTHING : FD(gemm_ahead)(g, FD(gemm_column)(g, j + past - first), i, parts);
+            FD(gemm_panels)(g, row + i * MR, column, FD(least)(g->n - column, width),
+                            lies ? g->b_here + column : packed, lies ? g->b_rs : width, ahead);
         }
     }
 }
@@ -193,8 +201,9 @@ static void FD(gemm_dots_task)(void *arg, int64_t task, void *scratch) {
                    past - first, g->act, g->alpha);
 }
 
-/* A task has one panel of columns, which stays in the cache; several where sums are short, so that c, which takes
- * longer to write than to compute then, is written in long pieces; and few enough that all threads have some. */
+/* A task has several panels of columns, which stay in the level-2 cache while rows of a go by in the level-1 cache and
+ * c is written in long pieces; one, which is in the level-1 cache, where the micro-kernel does not ask for what comes
+ * from further away; and few enough that all threads have some. */
 static int64_t FD(gemm_chunks)(FD(gemm_block) *g, int threads) {
     const int64_t more = g->steps > 0 ? KC / g->steps : 1;
     g->row_chunk = FD(least)(FD(ceil_div)(g->rows, MR), MC / MR * more);
@@ -228,7 +237,9 @@ static int FD(run_gemm)(FD(gemm_block) *g, int64_t m, int64_t n, int64_t k, int 
         return fd_parallel(FD(gemm_row_task), g, FD(ceil_div)(n, g->width), 0, threads);
     }
     g->column_panels = FD(ceil_div)(n, NR);
-    g->width = FD(whole)(FD(ceil_div)(n, g->column_panels), VL); /* 64 columns: 32 twice, not 48 and 16 */
+    const int64_t vectors = FD(ceil_div)(n, VL);
+    g->width = FD(ceil_div)(vectors, g->column_panels) * VL;
+    g->wide = vectors - (g->width / VL - 1) * g->column_panels;
     g->pack_a = g->a_cs != 1 || kc > g->segment;
     g->pack_b = g->b_cs != 1 || kc > g->segment || FD(gemm_far)(m, n);
     const int64_t more = kc > 0 ? KC / kc : 1, mc = g->pack_a ? FD(least)(FD(whole)(m, MR), MC * more) : m;

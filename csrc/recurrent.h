@@ -1,166 +1,9 @@
 /* recurrent.h: recurrences over time, forward and backward through time: plain, LSTM and GRU.
  *
  * # Design: what does not depend on the step before is done outside, by gemm.h, for all steps at once. Here is what
- * is left: at each step one product of the state with weights that were packed once, then the gates of each row.
- *   - A task is a few rows of the batch with all their steps: threads never meet, and a row's bits depend neither on
- *     the other rows nor on the threads.
- *   - A gate's units are filled up to whole vectors, so no vector holds units of two gates. A product is left in
- *     panels as the micro-kernel writes them, and read from there (rnn_at) while it is in the level-1 cache.
- *   - k is what meets the weights: h, or mask * h. Rows whose sequence has ended are computed and not used.
+ * is left: at each step one product of the state with the weights (recurrent_product.h), then the gates of each row.
+ * k is what meets the weights: h, or mask * h. Rows whose sequence has ended are computed and not used.
  */
-
-#define RNN_GATES(kind) ((kind) == FD_LSTM ? 4 : (kind) >= FD_GRU ? 3 : 1)
-#define RNN_NEAR_BYTES (1024 * 1024) /* of weights that a level-2 cache may keep from step to step */
-#define RNN_FAR_ROWS 64              /* a task at most where there are more */
-#define RNN_KEPT(kind) ((kind) < FD_LSTM ? 1 : (kind) == FD_GRU_RESET_BEFORE ? 3 : 4) /* the plain ones keep hs */
-
-/* Weights in panels: k rows of vectors * VL columns. */
-typedef struct {
-    T *panels;
-    int64_t vectors, k;
-} FD(rnn_weights);
-
-/* What all tasks share. The outer product of FD_GRU_RESET_BEFORE is over two gates, the inner one over the last. */
-typedef struct {
-    fd_rnn sizes;
-    int64_t columns, padded, vectors, rows; /* columns of w_h; units in whole vectors, and their number; rows a task */
-    FD(rnn_weights) outer, inner;
-    const T *w_h, *mask;
-    const int64_t *lengths;
-    T *hs, *h, *c, *previous, *gates, *previous_c; /* outputs of forward */
-    const T *z, *h0, *c0, *b_h, *peepholes;        /* its inputs */
-    T *dz, *ds, *dh0, *dc0;                        /* outputs of backward */
-    const T *dhs, *dh, *dc, *was, *gated, *was_c;  /* its inputs; the last three are what forward kept */
-} FD(rnn);
-
-/* ---- products ----------------------------------------------------------------------------------------------- */
-
-/* Vector `vector` of row i of a product of `rows` rows. */
-FD_INLINE T *FD(rnn_at)(T *product, int64_t rows, int64_t i, int64_t vector) {
-    return product + (vector / NV * rows + i) * NR + vector % NV * VL;
-}
-
-/* Vector v of gate `gate` in row i of the product, and its bias. */
-FD_INLINE V FD(rnn_sum)(const FD(rnn) *r, T *product, int64_t i, int64_t gate, int64_t v) {
-    const int64_t u = v * VL;
-    V sum = vload(FD(rnn_at)(product, r->rows, i, gate * r->vectors + v));
-    if (r->b_h != NULL) sum += vload_upto(r->b_h + gate * r->sizes.units + u, r->sizes.units - u);
-    return sum;
-}
-
-static int64_t FD(rnn_panels)(int64_t vectors) { return FD(ceil_div)(vectors, NV); }
-
-/* One panel of w_h: of its gates side by side, or transposed. */
-static void FD(rnn_pack)(const FD(rnn) *r, const FD(rnn_weights) *w, int64_t panel, int64_t first_gate,
-                         int transposed) {
-    const int64_t units = r->sizes.units;
-    T *to = w->panels + panel * w->k * NR;
-    if (transposed) {
-        const int64_t column = panel * NR;
-        FD(pack)(to, r->w_h + column * r->columns + first_gate * units, r->columns, 1, FD(least)(NR, units - column),
-                 w->k, NR);
-        return;
-    }
-    for (int64_t j = 0; j < NV && panel * NV + j < w->vectors; j++) {
-        const int64_t vector = panel * NV + j, unit = vector % r->vectors * VL;
-        const T *from = r->w_h + (first_gate + vector / r->vectors) * units + unit;
-        for (int64_t p = 0; p < w->k; p++)
-            vstore(to + p * NR + j * VL, vload_upto(from + p * r->columns, units - unit));
-    }
-}
-
-static void FD(rnn_pack_task)(void *arg, int64_t task, void *scratch) {
-    (void)scratch;
-    const FD(rnn) *r = arg;
-    const int transposed = r->dz != NULL;
-    const int64_t outer = FD(rnn_panels)(r->outer.vectors);
-    if (task < outer)
-        FD(rnn_pack)(r, &r->outer, task, 0, transposed);
-    else
-        FD(rnn_pack)(r, &r->inner, task - outer, 2, transposed);
-}
-
-/* What the next step will read of each row: n elements, with a pitch from row to row. Rows of one step are far apart,
- * so the processor does not see it coming. */
-typedef struct {
-    const T *from;
-    int64_t pitch, n;
-} FD(rnn_ahead);
-
-/* computes  product = a w for `count` rows of a
- * shapes    a (count, k), w (k, vectors * VL), product in panels of r->rows rows
- * layout    a row-major with pitch, in memory of whole tiles
- * touches   of a, up to MR - 1 rows more, whose products are not used; asks for what is `ahead`, a part a tile
- * order     as gemm_tile
- * source    gemm.h */
-static void FD(rnn_multiply)(const FD(rnn) *r, T *product, const T *a, int64_t pitch, const FD(rnn_weights) *w,
-                             int64_t count, FD(rnn_ahead) ahead) {
-    const int64_t panels = FD(rnn_panels)(w->vectors);
-    int64_t parts = 16; /* of the panel that follows; a power of two */
-    while (parts > count / MR) parts /= 2;
-    for (int64_t panel = 0; panel < panels; panel++)
-        for (int64_t row = 0; row < count; row += MR) {
-            const T *next = w->panels + (panel + 1) % panels * w->k * NR;
-            const FD(tile_ahead) part = {next + row / MR * NR, row / MR < parts ? NR : 0, -parts};
-            const int64_t rows = FD(least)(count - row, MR), past = ahead.n * (panel + 1) / panels;
-            for (int64_t i = row; i < row + rows; i++)
-                for (int64_t j = ahead.n * panel / panels; j < past; j += 64 / TBYTES)
-                    __builtin_prefetch(ahead.from + i * ahead.pitch + j);
-            FD(tile_end) end = {.c = product + (panel * r->rows + row) * NR, .pitch = NR, .rows = (int)rows};
-            end.columns = FD(least)(w->vectors - panel * NV, NV) * VL;
-            FD(gemm_tile)(&end, a + row * pitch, pitch, 1, w->panels + panel * w->k * NR, NR, w->k, part);
-        }
-}
-
-static int FD(rnn_running)(const FD(rnn) *r, int64_t n, int64_t t) { return r->lengths == NULL || t < r->lengths[n]; }
-
-/* The step that is the i-th in the order of time. */
-static int64_t FD(rnn_step)(const FD(rnn) *r, int64_t i) { return r->sizes.reverse ? r->sizes.steps - 1 - i : i; }
-
-/* k = mask * h for `count` rows. */
-static void FD(rnn_mask)(const FD(rnn) *r, T *k, const T *h, int64_t first, int64_t count) {
-    const int64_t units = r->sizes.units;
-    for (int64_t i = 0; i < count; i++)
-        for (int64_t u = 0; u < units; u++)
-            k[i * r->padded + u] = r->mask[(first + i) * units + u] * h[i * r->padded + u];
-}
-
-/* The n elements a row that the i-th step in the order of time has in an array (N, T, n); none past the last one. */
-static FD(rnn_ahead) FD(rnn_at_step)(const FD(rnn) *r, const T *array, int64_t n, int64_t first, int64_t i) {
-    if (i < 0 || i >= r->sizes.steps) return (FD(rnn_ahead)){array, 0, 0};
-    return (FD(rnn_ahead)){array + (first * r->sizes.steps + FD(rnn_step)(r, i)) * n, r->sizes.steps * n, n};
-}
-
-/* Pack the weights, and run the tasks. */
-static int FD(rnn_run)(FD(rnn) *r, fd_task task, int64_t tiles_a_row, int threads) {
-    const fd_rnn *sizes = &r->sizes;
-    const int before = sizes->kind == FD_GRU_RESET_BEFORE, gates = RNN_GATES(sizes->kind);
-    r->columns = gates * sizes->units;
-    r->vectors = FD(ceil_div)(sizes->units, VL);
-    r->padded = r->vectors * VL;
-    threads = fd_threads_for(sizes->batch * sizes->steps * r->columns / VL * sizes->units, threads);
-    /* 16 tasks where the batch has them; but where the weights come from far away, few enough that each panel of them
-     * serves many rows. The bits are the same either way. */
-    const int far = r->columns * sizes->units * TBYTES > RNN_NEAR_BYTES;
-    const int64_t rows = far ? FD(least)(FD(ceil_div)(sizes->batch, threads), RNN_FAR_ROWS) : 1;
-    r->rows = FD(whole)(FD(most)(rows, FD(ceil_div)(sizes->batch, 16)), MR);
-    const int outer = before ? 2 : gates, inner = before ? 1 : 0, transposed = r->dz != NULL;
-    r->outer.k = transposed ? outer * sizes->units : sizes->units;
-    r->inner.k = sizes->units;
-    r->outer.vectors = transposed ? r->vectors : outer * r->vectors;
-    r->inner.vectors = inner * r->vectors;
-    const int64_t panels = FD(rnn_panels)(r->outer.vectors), more = FD(rnn_panels)(r->inner.vectors);
-    T *memory = fd_alloc((size_t)((panels * r->outer.k + more * r->inner.k) * NR) * sizeof(T));
-    if (memory == NULL) return FD_NOMEM;
-    r->outer.panels = memory;
-    r->inner.panels = memory + panels * r->outer.k * NR;
-    const size_t scratch =
-        (size_t)(r->rows * (tiles_a_row * r->padded + r->columns + (panels + more) * NR)) * sizeof(T);
-    int rc = fd_parallel(FD(rnn_pack_task), r, panels + more, 0, threads);
-    if (rc == FD_OK) rc = fd_parallel(task, r, FD(ceil_div)(sizes->batch, r->rows), scratch, threads);
-    fd_free(memory);
-    return rc;
-}
 
 /* ---- forward ------------------------------------------------------------------------------------------------ */
 
@@ -235,7 +78,7 @@ static void FD(rnn_fwd_task)(void *arg, int64_t task, void *scratch) {
     const int64_t units = r->sizes.units, padded = r->padded, first = task * r->rows, kind = r->sizes.kind;
     const int64_t count = FD(least)(r->rows, r->sizes.batch - first), state = r->rows * padded;
     const size_t row_bytes = (size_t)units * sizeof(T);
-    T *h = scratch, *c = h + state, *q = c + state, *k = q + state, *s = k + state;
+    T *near = scratch, *h = near + r->near, *c = h + state, *q = c + state, *k = q + state, *s = k + state;
     T *s_last = s + r->rows * FD(rnn_panels)(r->outer.vectors) * NR;
     memset(h, 0, (size_t)(4 * state) * sizeof(T));
     for (int64_t i = 0; i < count; i++) {
@@ -247,12 +90,13 @@ static void FD(rnn_fwd_task)(void *arg, int64_t task, void *scratch) {
         if (fd_stopped()) return;
         const int64_t t = FD(rnn_step)(r, order);
         if (r->mask != NULL) FD(rnn_mask)(r, k, h, first, count);
-        FD(rnn_multiply)(r, s, k, padded, &r->outer, count, FD(rnn_at_step)(r, r->z, r->columns, first, order + 1));
+        FD(rnn_multiply)(r, near, s, k, padded, &r->outer, count,
+                         FD(rnn_at_step)(r, r->z, r->columns, first, order + 1));
         if (kind >= FD_GRU) {
             for (int64_t i = 0; i < count; i++)
                 FD(gru_gates_row)(r, q + i * padded, k + i * padded, s, i,
                                   r->z + ((first + i) * r->sizes.steps + t) * r->columns);
-            FD(rnn_multiply)(r, s_last, q, padded, &r->inner, count, (FD(rnn_ahead)){r->z, 0, 0});
+            FD(rnn_multiply)(r, near, s_last, q, padded, &r->inner, count, (FD(rnn_ahead)){r->z, 0, 0});
         }
         for (int64_t i = 0; i < count; i++) {
             const int64_t at = (first + i) * r->sizes.steps + t;
@@ -368,8 +212,8 @@ static void FD(rnn_bwd_task)(void *arg, int64_t task, void *scratch) {
     const int64_t count = FD(least)(r->rows, r->sizes.batch - first), state = r->rows * padded;
     const size_t row_bytes = (size_t)units * sizeof(T), dz_bytes = (size_t)r->columns * sizeof(T);
     const int64_t kept = RNN_KEPT(kind) * units;
-    T *dh = scratch, *dc = dh + state, *a = dc + state, *product = a + r->rows * r->columns;
-    memset(scratch, 0, (size_t)(2 * state + r->rows * r->columns) * sizeof(T));
+    T *near = scratch, *dh = near + r->near, *dc = dh + state, *a = dc + state, *product = a + r->rows * r->columns;
+    memset(dh, 0, (size_t)(2 * state + r->rows * r->columns) * sizeof(T));
     for (int64_t i = 0; i < count; i++) {
         if (r->dh != NULL) memcpy(dh + i * padded, r->dh + (first + i) * units, row_bytes);
         if (r->dc != NULL) memcpy(dc + i * padded, r->dc + (first + i) * units, row_bytes);
@@ -398,7 +242,7 @@ static void FD(rnn_bwd_task)(void *arg, int64_t task, void *scratch) {
             memcpy(a + i * r->columns, ds == NULL ? dz : ds, dz_bytes);
         }
         if (kind == FD_GRU_RESET_BEFORE) {
-            FD(rnn_multiply)(r, product, a + 2 * units, r->columns, &r->inner, count,
+            FD(rnn_multiply)(r, near, product, a + 2 * units, r->columns, &r->inner, count,
                              FD(rnn_at_step)(r, r->was, units, first, order - 1));
             for (int64_t i = 0; i < count; i++) {
                 const int64_t at = (first + i) * r->sizes.steps + t;
@@ -409,7 +253,7 @@ static void FD(rnn_bwd_task)(void *arg, int64_t task, void *scratch) {
                 memcpy(a + i * r->columns + units, dz + units, row_bytes);
             }
         }
-        FD(rnn_multiply)(r, product, a, r->columns, &r->outer, count,
+        FD(rnn_multiply)(r, near, product, a, r->columns, &r->outer, count,
                          FD(rnn_at_step)(r, r->gated, kept, first, order - 1));
         for (int64_t i = 0; i < count; i++) {
             if (!FD(rnn_running)(r, first + i, t)) continue;
@@ -448,3 +292,4 @@ static int FD(fd_rnn_bwd)(void *dz, void *ds, void *dh0, void *dc0, const void *
 #undef RNN_KEPT
 #undef RNN_NEAR_BYTES
 #undef RNN_FAR_ROWS
+#undef RNN_ONCE_ROWS

@@ -54,6 +54,7 @@
 #undef KC
 #undef MC
 #undef GEMM_FEW_STEPS
+#undef GEMM_NOTHING
 #undef GEMM_AHEAD
 #undef GEMM_ASKS
 #undef GEMM_COLUMNS

@@ -32,6 +32,8 @@ class TestDense(Matrix):
                 case((150, 70), (70, 400), (400,)),  # short sums
                 case((150, 600), (600, 2100), (2100,)),  # long rows of w: packed, several blocks of sums
                 case((70, 90), (90, 2100), (2100,)),  # both
+                case((70, 600), (600, 256), (256,)),  # panels of columns that differ by a vector
+                case((70, 600), (600, 1020), (1020,)),  # and the last one is not full
             ],
             refusals=[
                 (

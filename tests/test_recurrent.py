@@ -122,11 +122,11 @@ def refusals(name: str) -> list[Any]:
 WIDE = {"n": 70, "t": 12, "width": 104}
 
 
-LARGE = (70, 12, 64), (70, 2, 520)
+LARGE = (70, 12, 64), (70, 2, 520), (270, 1, 70)
 
 
 def large(name: str, **options: Any) -> dict[str, Any]:
-    """Many steps, and weights that are more than a cache keeps."""
+    """Many steps; weights that are more than a cache keeps; one step, of more rows than a task has."""
     return {**WIDE, "draw": small, "large": [sizes(name, n, t, 40, h, **options) for n, t, h in LARGE]}
 
 
