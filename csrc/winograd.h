@@ -325,8 +325,8 @@ static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights)
     /* Small grids, several a task: eight tasks still, or fewer where their tiles would not fill MR rows. */
     if (by->bands[0] * by->bands[1] == 1) {
         const int64_t of_grid = by->tiles[0] * by->tiles[1], eighth = FD(ceil_div)(g.all_grids, 8);
-        const int64_t most = FD(most)(eighth, FD(ceil_div)(MR, of_grid));
-        g.grids = FD(most)(FD(least)(FD(least)(room / of_grid, most), g.all_grids), 1);
+        const int64_t enough = FD(most)(eighth, FD(ceil_div)(MR, of_grid));
+        g.grids = FD(most)(FD(least)(FD(least)(room / of_grid, enough), g.all_grids), 1);
     }
     const int64_t tasks = FD(ceil_div)(g.all_grids, g.grids) * by->bands[0] * by->bands[1];
     const int64_t tiles = g.grids * by->band[0] * by->band[1], pitch = FD(whole)(tiles, MR);
