@@ -283,7 +283,7 @@ static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
     if (!(vsum(check) == 0)) __atomic_store_n(&g->finite, 0, __ATOMIC_RELAXED);
 }
 
-/* Taps of a part where the algorithm applies and pays, else 0: where it saves half of the products, some of each
+/* Taps of a part where the algorithm applies and pays, else 0: where it saves nearly half of the products, some of each
  * tile's in vain, and where the weights' transform, as long as the products of three tiles, does not eat that up. The
  * batch has no say, so that an image gives the same bits alone and in company. */
 static int64_t FD(winograd_taps)(const FD(tap_sum) *s) {
@@ -295,7 +295,7 @@ static int64_t FD(winograd_taps)(const FD(tap_sum) *s) {
         if (!FD(cut_sum)(&by, s, most)) continue;
         if (by.parts * by.products * FD(whole)(s->channels, VL) * VL * TBYTES > WINOGRAD_MOST_BYTES) continue;
         const int64_t tiles = by.grids * by.tiles[0] * by.tiles[1], products = FD(products_of_tile)(&by);
-        if (2 * products * tiles > tap_sum || products * (tiles + 3) > tap_sum * 6 / 5) continue;
+        if (2 * products * tiles > tap_sum * 11 / 10 || products * (tiles + 3) > tap_sum * 6 / 5) continue;
         if (taps != 0 && products * tiles >= best) continue;
         taps = most;
         best = products * tiles;
