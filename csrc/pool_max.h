@@ -296,9 +296,12 @@ static void FD(maxpool_share_task)(void *arg, int64_t task, void *scratch) {
 }
 
 /* computes  dx[n, c, o*stride + k] = (dy[n, c, o] where x of that cell equals y[n, c, o], else 0), divided by the
- * number of such cells in the window: 0 / 0 where y is NaN shapes    dx, x (N, C, D, H, W); dy, y (N, C, OD, OH, OW);
- * windows tile x layout    NCHW or NHWC touches   all of dx, dy, x and y order     no sums source    none: a
- * subgradient of maxpool_fwd that treats equals alike */
+ *           number of such cells in the window: 0 / 0 where y is NaN
+ * shapes    dx, x (N, C, D, H, W); dy, y (N, C, OD, OH, OW); windows tile x
+ * layout    NCHW or NHWC
+ * touches   all of dx, dy, x and y
+ * order     no sums
+ * source    none: a subgradient of maxpool_fwd that treats equals alike */
 static int FD(fd_maxpool_share)(void *dx, const void *dy, const void *x, const void *y, const fd_pool *plan,
                                 int threads) {
     const FD(pool) pool = {.plan = *plan, .to = dx, .from = dy, .x = x, .y = y};

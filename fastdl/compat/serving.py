@@ -202,21 +202,14 @@ class _Function(_Served):
         reason = verdict.reason
         if verdict.serve if contest is None else contest.ours_next:
             beside = self.beside(args, kwargs) if settings.verify else None
-            tick = now(ours=True) if contest is not None else 0.0
-            start, before = perf_counter(), clock.inside
+            call = functools.partial(self.ours, *args, **kwargs)
             try:
-                result = self.ours(*args, **kwargs)
+                result = _served(self.count, call, contest, expected, index, size)
             except Exception as error:  # the original will raise its own, or serve
                 reason = str(error) or type(error).__name__
             else:
-                seconds = perf_counter() - start
-                self.count.seconds += clock.own(seconds, before)
-                self.count.calls += 1
-                self.count.original_seconds += expected.original(index, size, seconds)
                 if not self.count.calls % _REVIEW:
                     self.service.review()
-                if contest is not None:
-                    contest.add(True, index, now(ours=True) - tick, size)
                 self.let_watch(contest, expected, size)
                 if beside is not None:
                     self.shadows.append((result, beside[0]))
@@ -225,9 +218,7 @@ class _Function(_Served):
         self.service.left(self.service.name, reason or TIMED)
         if contest is None:
             return self.original(*args, **kwargs)
-        start = now(ours=False)
-        result = self.original(*args, **kwargs)
-        contest.add(False, index, now(ours=False) - start, size)
+        result = _timed(functools.partial(self.original, *args, **kwargs), contest, index, size)
         self.let_watch(contest, expected, size)
         return result
 
@@ -303,25 +294,18 @@ class _First(_Method):
         reason = verdict.reason
         if verdict.serve if contest is None else contest.ours_next:
             beside = self.beside(instance, args, kwargs) if settings.verify else None
-            tick = now(ours=True) if contest is not None else 0.0
-            start, before = perf_counter(), clock.inside
+            call = functools.partial(owner.ours[self.name], instance, *args, **kwargs)
             try:
-                result = owner.ours[self.name](instance, *args, **kwargs)
+                result = _served(self.count, call, contest, verdict, 0, size)
             except Exception as error:  # the original will raise its own, or serve
                 reason = str(error) or type(error).__name__
             else:
-                seconds = perf_counter() - start
-                self.count.seconds += clock.own(seconds, before)
-                self.count.calls += 1
                 if owner.follow:
                     state = attributes.get(STATE)
                     if state is None:
                         state = attributes[STATE] = State()
                     state.counts = owner.counts
                     state.watch = True, contest, verdict, size
-                if contest is not None:
-                    contest.add(True, 0, now(ours=True) - tick, size)
-                self.count.original_seconds += verdict.original(0, size, seconds)
                 if not self.count.calls % _REVIEW:
                     owner.service.review()
                 if beside is not None:
@@ -329,13 +313,13 @@ class _First(_Method):
                     owner.service.compare_state(attributes[_SHADOW].value, instance)
                 return result
         attributes.pop(STATE, None)
-        start = now(ours=False) if contest is not None else 0.0
-        result = self.left(instance, args, kwargs, reason or TIMED)
-        if contest is not None:
-            contest.add(False, 0, now(ours=False) - start, size)
-            if owner.follow:
-                attributes[STATE] = State()
-                attributes[STATE].watch = False, contest, verdict, size
+        left = functools.partial(self.left, instance, args, kwargs, reason or TIMED)
+        if contest is None:
+            return left()
+        result = _timed(left, contest, 0, size)
+        if owner.follow:
+            attributes[STATE] = State()
+            attributes[STATE].watch = False, contest, verdict, size
         return result
 
     def beside(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Beside | None:
@@ -360,30 +344,50 @@ class _Other(_Method):
             return self.left(instance, args, kwargs, "")
         ours, contest, verdict, size = state.watch
         if not ours:
-            start = now(ours=False)
-            result = self.left(instance, args, kwargs, TIMED)
-            contest.add(False, self.index, now(ours=False) - start, size)
-            return result
+            left = functools.partial(self.left, instance, args, kwargs, TIMED)
+            return _timed(left, contest, self.index, size)
         owner = self.owner
         shadow = vars(instance).get(_SHADOW) if settings.verify else None
         beside = _beside(functools.partial(self.original, shadow.value), args, kwargs) if shadow else None
-        tick = now(ours=True) if contest is not None else 0.0
-        start, before = perf_counter(), clock.inside
+        call = functools.partial(owner.ours[self.name], instance, *args, **kwargs)
         try:
-            result = owner.ours[self.name](instance, *args, **kwargs)
+            result = _served(self.count, call, contest, verdict, self.index, size)
         except Exception as error:  # the original will raise its own, or serve
             return self.left(instance, args, kwargs, str(error) or type(error).__name__)
-        seconds = perf_counter() - start
-        self.count.seconds += clock.own(seconds, before)
-        self.count.calls += 1
-        if contest is not None:
-            contest.add(True, self.index, now(ours=True) - tick, size)
-        if verdict is not None:
-            self.count.original_seconds += verdict.original(self.index, size, seconds)
         if beside is not None and shadow is not None:
             owner.service.compare(beside, (result, args, kwargs))
             owner.service.compare_state(shadow.value, instance)
         return result
+
+
+def _served(
+    count: Count,
+    call: Callable[[], Any],
+    contest: Contest | None,
+    verdict: Verdict | None,
+    index: int,
+    size: int,
+) -> Any:
+    """Make a call of fastdl's, and count it, with what the original would have taken."""
+    tick = now(ours=True) if contest is not None else 0.0
+    start, before = perf_counter(), clock.inside
+    result = call()
+    seconds = perf_counter() - start
+    count.seconds += clock.own(seconds, before)
+    count.calls += 1
+    if contest is not None:
+        contest.add(True, index, now(ours=True) - tick, size)
+    if verdict is not None:
+        count.original_seconds += verdict.original(index, size, seconds)
+    return result
+
+
+def _timed(call: Callable[[], Any], contest: Contest, index: int, size: int) -> Any:
+    """Make a call of the original's in its turn."""
+    start = now(ours=False)
+    result = call()
+    contest.add(False, index, now(ours=False) - start, size)
+    return result
 
 
 def _beside(original: Callable[..., Any], args: Any, kwargs: Any) -> Beside | None:

@@ -211,3 +211,34 @@ def test_the_originals(module, name, tmp_path):
             assert float(two) == pytest.approx(float(one), rel=1e-8)
         except ValueError:
             assert one == two
+
+
+@pytest.mark.parametrize("change", ["mask", "layers"])
+def test_a_block_that_is_changed_between_its_passes_goes_layer_by_layer(change, tolerance):
+    """Nothing is read past the end of a mask, and a layer that is replaced gives its own gradient."""
+
+    class Changed(Deep):
+        def loss(self, x, t):
+            loss = super().loss(x, t)
+            if change == "mask":
+                self.layers[1].mask = self.layers[1].mask[:1]
+            else:
+                self.layers[1] = copy.copy(self.layers[1])
+            return loss
+
+    x, t = np.random.default_rng(0).standard_normal((4, 1, 16, 16)), np.array([0, 1, 2, 3])
+    changed, plain = Changed(ours, x), Deep(ours, x)
+    for model in (changed, plain):
+        model.predict(x)
+        as_if_served(model)
+        model.predict(x)
+    if change == "mask":
+        with pytest.raises(TypeError, match="no mask for this array"):
+            changed.gradient(x, t)
+        return
+    gradients = []
+    for model in (changed, plain):
+        np.random.seed(3)  # noqa: NPY002
+        gradients.append(model.gradient(x, t))
+    for name, gradient in gradients[1].items():
+        close(gradients[0][name], gradient, tolerance)

@@ -19,9 +19,9 @@ from fastdl.functional._affine import AffineContext
 from fastdl.functional._arrays import engine
 from fastdl.functional._pooling import PoolContext, maximum_gate_and_ctx, window
 
-from ..tier import STATE, Unserved, credit, recall, remember
+from ..tier import STATE, credit, recall, remember
 from .arrays import Array, floats
-from .layers import convolve, pooling_gradient, window_of
+from .layers import close_gate, convolve, pooling_gradient, window_of
 
 __all__ = ["DeepConvNet", "SimpleConvNet"]
 
@@ -39,6 +39,18 @@ class _Block:
 
     layers: Sequence[Any]
     relu: Array
+
+    def takes(self, dout: Any, layers: Sequence[Any]) -> bool:
+        """Whether these are still the layers, and a gradient and a mask fit; else they go one by one."""
+        mask = self.layers[1].mask
+        return (
+            len(self.layers) == len(layers)
+            and all(one is two for one, two in zip(self.layers, layers))
+            and type(dout) is np.ndarray
+            and dout.dtype.kind == "f"
+            and dout.shape == self.relu.shape
+            and (len(self.layers) == 3 or np.shape(mask) == self.relu.shape)
+        )
 
 
 @dataclass
@@ -162,9 +174,7 @@ def _backward(model: Any, layers: Sequence[Any], x: Any, t: Any) -> None:
     i = len(layers) - 1
     while i >= 0:
         block = blocks.get(i)
-        if block is None or any(
-            one is not two for one, two in zip(block.layers, layers[i + 1 - len(block.layers) :])
-        ):
+        if block is None or not block.takes(dout, layers[i + 1 - len(block.layers) : i + 1]):
             dout = layers[i].backward(dout)
             i -= 1
             continue
@@ -178,13 +188,11 @@ def _block_backward(block: _Block, dout: Any, first: bool) -> Any:
     conv, relu, *pool = block.layers
     ctx = recall(conv)
     dz = np.ascontiguousarray(floats(dout), ctx.call.dtype)
-    if dz.shape != block.relu.shape:
-        raise Unserved("a gradient of another shape than the output")
     ops = engine()
     if pool:  # the largest of a window is closed if its window's output is 0
         dz = ops.act_bwd(dz, block.relu, "relu")
     else:
-        ops.gate_bwd(dz, relu.mask)
+        close_gate(dz, relu.mask)
     db = ops.bias_grad(dz, *dz.shape[:2], dz.shape[2] * dz.shape[3])
     if pool:
         dz = pooling_gradient(dz, recall(pool[0]))
