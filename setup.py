@@ -8,6 +8,7 @@ from CFLAGS and LDFLAGS as usual.
 import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 
 import numpy
@@ -21,7 +22,7 @@ CLANG_CL_FLAGS = ["/O2", "/std:c11", "/clang:-ffp-contract=off", "/clang:-fno-ma
 
 native = Extension(
     "fastdl.backends._native",
-    sources=["fastdl/backends/_native.pyx", "csrc/kernels.c", "csrc/threads.c", "csrc/memory.c"],
+    sources=["fastdl/backends/_native.pyx", *sorted(glob("csrc/*.c"))],
     depends=sorted([*glob("csrc/*.h"), *glob("fastdl/backends/*.pxd"), *glob("fastdl/backends/calls/*.pxi")]),
     include_dirs=["csrc", numpy.get_include()],
     define_macros=[
@@ -31,6 +32,17 @@ native = Extension(
     export_symbols=["fd_get_num_threads", "fd_set_num_threads"],  # on Windows; elsewhere threads.c does
     optional=True,
 )
+
+
+def side_by_side(compile_sources):
+    """Compile with as many processes as there are processors: setuptools takes one source after the other."""
+
+    def compile_all(sources, *args, **kwargs):
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            jobs = [pool.submit(compile_sources, [source], *args, **kwargs) for source in sources]
+            return [name for job in jobs for name in job.result()]
+
+    return compile_all
 
 
 class BuildNative(build_ext):
@@ -46,6 +58,7 @@ class BuildNative(build_ext):
             else:
                 ext.extra_compile_args = FLAGS
                 ext.extra_link_args = ["-pthread"]
+            self.compiler.compile = side_by_side(self.compiler.compile)
             super().build_extension(ext)
         except (BaseError, CCompilerError):
             print("fastdl: could not compile its kernels; it will compute with NumPy", file=sys.stderr)

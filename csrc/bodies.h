@@ -1,6 +1,19 @@
-/* bodies.h: every kernel for one (FD_ISA, FD_TYPE), and the row of the dispatch table that names them.
- * Included by kernels.c under the target pragma of that instruction set; defines nothing that outlives it but
- * FD(fd_row). */
+/* bodies.h: one instance: every kernel for one element type and instruction set, and the row of the dispatch table that
+ * names them. Included by kernels_<type>_<isa>.c with FD_TYPE and FD_ISA set; on a machine that does not have that
+ * instruction set, nothing is defined.
+ */
+#include "target.h"
+
+#include <math.h>
+#include <string.h>
+
+#if FD_BUILDS(FD_ISA)
+
+#if FD_ISA == FD_AVX512
+FD_TARGET("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
+#elif FD_ISA == FD_AVX2
+FD_TARGET("avx2,fma")
+#endif
 
 #include "simd.h"
 #include "vmath.h"
@@ -61,7 +74,8 @@
 #define FD_STRING_(name) #name
 #define FD_STRING(name) FD_STRING_(name)
 
-static const fd_kernels FD(fd_row) = {
+extern const fd_kernels FD(fd_row);
+const fd_kernels FD(fd_row) = {
     .isa = FD_STRING(FD_ISA_NAME),
     .gemm = FD(fd_any_gemm),
     .conv_fwd = FD(fd_conv_fwd),
@@ -105,4 +119,8 @@ static const fd_kernels FD(fd_row) = {
     .update = FD(fd_update),
 };
 
-#include "undef.h"
+#if FD_ISA == FD_AVX512 || FD_ISA == FD_AVX2
+FD_TARGET_END
+#endif
+
+#endif

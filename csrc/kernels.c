@@ -1,87 +1,31 @@
-/* kernels.c: the bodies, written once, instantiated for every (instruction set, element type); cpuid picks a row.
- *
- * # Design: target pragmas around an include, rather than per-file compiler flags, so that setup.py stays one
- * extension with one set of flags, and rather than ifunc or target_clones, which musl, macOS and MSVC do not have.
- */
-#include "fastdl.h"
+/* kernels.c: the table of all instances, a row for each instruction set, from which cpuid picks one. */
+#include "target.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__x86_64__) || defined(_M_X64)
-#define FD_X86 1
-#include <immintrin.h>
-#elif defined(__aarch64__)
-#define FD_ARM 1
-#include <arm_neon.h>
-#endif
-
-#define FD_TYPE_F32 0
-#define FD_TYPE_F64 1
-
-#ifdef __clang__
-#define FD_PRAGMA(x) _Pragma(#x)
-#define FD_TARGET(features) FD_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
-#define FD_TARGET_END FD_PRAGMA(clang attribute pop)
-#else
-#define FD_PRAGMA(x) _Pragma(#x)
-#define FD_TARGET(features) FD_PRAGMA(GCC push_options) FD_PRAGMA(GCC target(features))
-#define FD_TARGET_END FD_PRAGMA(GCC pop_options)
-#endif
-
+/* What kernels_<type>_<isa>.c defines. */
+#define FD_ROW(isa) {&fd_row_f32__##isa, &fd_row_f64__##isa}
 #ifdef FD_ARM
-
-#define FD_ISA 3
-#define FD_TYPE FD_TYPE_F32
-#include "bodies.h"
-#define FD_TYPE FD_TYPE_F64
-#include "bodies.h"
-#undef FD_ISA
-
+extern const fd_kernels fd_row_f32__neon, fd_row_f64__neon;
 #else
-
-#define FD_ISA 0
-#define FD_TYPE FD_TYPE_F32
-#include "bodies.h"
-#define FD_TYPE FD_TYPE_F64
-#include "bodies.h"
-#undef FD_ISA
-
+extern const fd_kernels fd_row_f32__generic, fd_row_f64__generic;
 #endif
-
 #ifdef FD_X86
-
-FD_TARGET("avx2,fma")
-#define FD_ISA 1
-#define FD_TYPE FD_TYPE_F32
-#include "bodies.h"
-#define FD_TYPE FD_TYPE_F64
-#include "bodies.h"
-#undef FD_ISA
-FD_TARGET_END
-
-FD_TARGET("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
-#define FD_ISA 2
-#define FD_TYPE FD_TYPE_F32
-#include "bodies.h"
-#define FD_TYPE FD_TYPE_F64
-#include "bodies.h"
-#undef FD_ISA
-FD_TARGET_END
-
+extern const fd_kernels fd_row_f32__avx2, fd_row_f64__avx2;
+extern const fd_kernels fd_row_f32__avx512, fd_row_f64__avx512;
 #endif
 
-/* Rows from the plainest to the best, float32 then float64. */
+/* From the plainest to the best. */
 static const fd_kernels *const rows[][2] = {
 #ifdef FD_ARM
-    {&fd_row_f32__neon, &fd_row_f64__neon},
+    FD_ROW(neon),
 #else
-    {&fd_row_f32__generic, &fd_row_f64__generic},
+    FD_ROW(generic),
 #endif
 #ifdef FD_X86
-    {&fd_row_f32__avx2, &fd_row_f64__avx2},
-    {&fd_row_f32__avx512, &fd_row_f64__avx512},
+    FD_ROW(avx2),
+    FD_ROW(avx512),
 #endif
 };
 

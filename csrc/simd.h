@@ -1,5 +1,4 @@
-/* simd.h: the vector vocabulary of one instantiation. Included by bodies.h with FD_ISA and FD_TYPE set; no include
- * guard, since it is read once per (instruction set, element type).
+/* simd.h: the vector vocabulary of one instance, whose FD_ISA and FD_TYPE are set.
  *
  * T element, V vector of VL elements, I its integer twin (comparisons give all-ones or zero lanes of I).
  * GCC and Clang vector types supply + - * / and comparisons; the functions here supply the rest.
@@ -10,11 +9,6 @@
  *   avx512   64 bytes  yes                  masked load and store
  *   neon     16 bytes  yes                  element by element
  */
-
-#define FD_GENERIC 0
-#define FD_AVX2 1
-#define FD_AVX512 2
-#define FD_NEON 3
 
 #if FD_ISA == FD_AVX512
 #define FD_ISA_NAME avx512

@@ -136,11 +136,11 @@ def test_the_stub_file_names_every_function_and_argument():
     assert written == stub
 
 
-@pytest.mark.parametrize("source", ["threads.c", "memory.c", "kernels.c"])
+@pytest.mark.parametrize("source", sorted(path.name for path in (ROOT / "csrc").glob("*.c")))
 def test_the_c_sources_compile_without_a_warning(source):
     compiler = shutil.which("gcc") or shutil.which("clang")
-    if compiler is None or not (ROOT / "csrc").exists():
-        pytest.skip("no compiler, or the sources are not here")
+    if compiler is None:
+        pytest.skip("no compiler")
     flags = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-fsyntax-only"]
     result = subprocess.run([compiler, *flags, f"csrc/{source}"], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
