@@ -21,7 +21,7 @@ class TestFewChannels(Matrix):
     operations = [
         row(
             "conv1d",
-            [case((2, 1, 35), (16, 1, 3), (16,), padding=1)],
+            [case((1, 1, 35), (16, 1, 3), (16,), padding=1)],
             large=[
                 case((2, 1, 3000), (17, 1, 7), (17,), padding=3),
                 case((3, 2, 401), (18, 2, 5), stride=3, dilation=2, padding=((1, 4),)),
@@ -31,7 +31,7 @@ class TestFewChannels(Matrix):
         row(
             "conv2d",
             [
-                case((2, 1, 6, 8), (16, 1, 3, 3), (16,), padding=1),
+                case((1, 1, 5, 8), (16, 1, 3, 3), (16,), padding=1),
                 case((1, 2, 13, 11), (17, 2, 2, 3), (17,), stride=2, padding=((0, 1), (2, 1))),
                 case((1, 7, 7, 3), (3, 2, 3, 16), (16,), padding=1, layout="NHWC"),
             ],
