@@ -94,7 +94,12 @@ class Affine(Layer):
     def partial_vjp(
         self, x: Array, training: bool = True, *, wants_dx: bool = True, logits: bool = False
     ) -> tuple[Array, Back]:
-        after = None if logits else self._after
+        return self.vjp_fused(x, training, after=None if logits else self._after, wants_dx=wants_dx)
+
+    def vjp_fused(
+        self, x: Array, training: bool = True, *, after: Pointwise | None, wants_dx: bool = True
+    ) -> tuple[Array, Back]:
+        """Return what `partial_vjp` does with another activation, in the same pass if that one is `fused`."""
         fused = after.fused if after else None
         y, ctx = self.operation.forward(
             x,

@@ -1,9 +1,13 @@
-"""Inference in fewer passes: which calls of a graph are made in one.
+"""Fewer passes: which calls of a graph are made in one.
 
-# Design: with its moving statistics a batch normalisation is a scale and a shift of each channel, and an
-# activation is a function of each number. The pass of the product before them does both while a result is
-# still in registers. What goes together is decided once, when a graph is connected. Weights are read in each
-# call, so nothing is kept on a layer that could be out of date.
+# Design:
+# (a) With its moving statistics a batch normalisation is a scale and a shift of each channel, and an
+#     activation is a function of each number. At inference the pass of the product before them does both
+#     while a result is still in registers.
+# (b) In training a product or a normalisation takes in the activation behind it. The way back goes through
+#     both at once, and what is between them is not kept.
+# (c) What goes together is decided once, when a graph is connected. Weights are read in each call, so nothing
+#     is kept on a layer that could be out of date.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .base import Array, Layer
+from .base import Array, Back, Layer
 from .norm import BatchNormalization
 from .pointwise import ELU, Activation, Dropout, GaussianNoise, LeakyReLU, Pointwise, ReLU, SpatialDropout2D
 from .symbolic import Call
@@ -40,7 +44,7 @@ class Fused:
         self.head = head
         self.norm: BatchNormalization | None = None
         self.after: Pointwise | None = None
-        self._is_open = _does_as_told(head) and head.fusible
+        self._is_open = _does_as_told(head, "call_fused", ("call", "accept", "__call__")) and head.fusible
 
     def takes(self, layer: Layer, axes: int) -> bool:
         """Take in the layer that comes next, if that is possible; its input has so many axes."""
@@ -53,7 +57,7 @@ class Fused:
         if isinstance(layer, Pointwise) and _activation(layer) is not None:
             self.after = layer
             return True
-        if self.norm is None and isinstance(layer, BatchNormalization) and _does_as_told(layer):
+        if self.norm is None and isinstance(layer, BatchNormalization) and Fused(layer)._is_open:
             own = self.head.channel_axis
             if own is not None and own % axes == layer.axis % axes:
                 self.norm = layer
@@ -66,8 +70,48 @@ class Fused:
         return self.head.call_fused(self.head.accept(x), self.norm, self.after)
 
 
-def fused(steps: Sequence[Step], calls: Sequence[Call], uses: Counter[int]) -> tuple[list[Step], list[Call]]:
-    """Return the steps of inference, and the calls that are part of another one's.
+class FusedInTraining:
+    """A layer, and an activation behind it that is computed in its pass, both ways.
+
+    Parameters
+    ----------
+    head : Layer
+        Anything. Only one with `vjp_fused` takes in an activation.
+    """
+
+    def __init__(self, head: Any) -> None:
+        self.head = head
+        self.after: Pointwise | None = None
+        self._is_open = _does_as_told(head, "vjp_fused", ("vjp", "partial_vjp", "accept")) and head.fusible
+
+    def takes(self, layer: Layer, axes: int) -> bool:
+        """Take in the layer that comes next, if that is possible."""
+        if not self._is_open or self.after is not None or layer.dtype != self.head.dtype:
+            return False
+        if isinstance(layer, Pointwise) and _activation(layer) is not None:
+            self.after = layer
+        return self.after is layer
+
+    @property
+    def learns(self) -> bool:
+        """As for the layer."""
+        return self.head.learns
+
+    def __call__(self, x: Any, training: bool) -> Array:
+        assert self.after is not None
+        return self.after(self.head(x, training), training)
+
+    def partial_vjp(
+        self, x: Any, training: bool, *, wants_dx: bool, logits: bool = False
+    ) -> tuple[Array, Back]:
+        """As for a layer."""
+        return self.head.vjp_fused(x, training, after=None if logits else self.after, wants_dx=wants_dx)
+
+
+def fused(
+    steps: Sequence[Step], calls: Sequence[Call], uses: Counter[int], *, training: bool
+) -> tuple[list[Step], list[Call]]:
+    """Return the steps in fewer passes, and the calls that are part of another one's.
 
     Parameters
     ----------
@@ -75,14 +119,17 @@ def fused(steps: Sequence[Step], calls: Sequence[Call], uses: Counter[int]) -> t
         Those of a graph, in the same order.
     uses : Counter
         How many steps and results read each place. What is read twice is computed as it is.
+    training : bool
+        Whether the steps are those of training or of inference.
     """
+    kind = FusedInTraining if training else Fused
     readers = {step.reads: number for number, step in enumerate(steps) if type(step.reads) is int}
     together: list[Step] = []
     absorbed: dict[int, Call] = {}
     for number, step in enumerate(steps):
         if number in absorbed:
             continue
-        whole, last = Fused(step.layer), step
+        whole, last = kind(step.layer), step
         while not last.training and type(last.writes) is int and uses[last.writes] == 1:
             next_number = readers.get(last.writes)
             if next_number is None or steps[next_number].training:
@@ -102,11 +149,11 @@ def _activation(layer: Layer) -> Any:
     return layer.fused if isinstance(layer, Pointwise) and type(layer) in _ACTIVATIONS else None
 
 
-def _does_as_told(layer: Layer) -> bool:
-    """Whether it has `call_fused`, and no class derived from the one that defines it runs it otherwise."""
-    owners = {
-        name: next((owner for owner in type(layer).__mro__ if name in vars(owner)), None)
-        for name in ("call_fused", "call", "accept", "__call__")
-    }
-    fuses = owners.pop("call_fused")
-    return fuses is not None and all(owner and issubclass(fuses, owner) for owner in owners.values())
+def _does_as_told(layer: Layer, method: str, others: Sequence[str]) -> bool:
+    """Whether it has the method, and no class derived from the one that defines it has one of the others."""
+
+    def owner(name: str) -> Any:
+        return next((base for base in type(layer).__mro__ if name in vars(base)), None)
+
+    fuses = owner(method)
+    return fuses is not None and all(issubclass(fuses, owner(name)) for name in others)

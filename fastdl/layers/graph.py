@@ -39,6 +39,7 @@ class Graph(Composite):
     _outputs: Any = ()
     _steps: Sequence[Step] = ()
     _inference: Sequence[Step] = ()
+    _training: Sequence[Step] = ()
 
     def connect(self, inputs: Any, outputs: Any) -> list[Layer]:
         """Take the graph between symbolic tensors as one's own, and return its layers in Keras's order.
@@ -126,7 +127,8 @@ class Graph(Composite):
         self._entrances = [readers.get(place) for place in range(len(self.inputs))]
         uses = Counter(self._result_places) + Counter(place for step in steps for place in step.sources)
         writers = {step.writes: step.layer for step in steps if type(step.writes) is int}
-        self._inference, self.fused_calls = fused(steps, self.calls, uses)
+        self._inference, self.fused_calls = fused(steps, self.calls, uses, training=False)
+        self._training, _ = fused(steps, self.calls, uses, training=True)
         self._ends = [writers.get(place) if uses[place] == 1 else None for place in self._result_places]
         return steps
 
@@ -212,17 +214,19 @@ class Graph(Composite):
     def _run(self, x: Any, mask: Any) -> tuple[list[Any], Masks]:
         """Return the values and masks of the outputs in their places, for inference."""
         values, masks = self._begin(x, mask)
-        is_plain = not (masks or self.makes_mask or config.current().check_finite)
         with RecycledMemory():
-            for step in self._inference if is_plain else self._to_take():
+            for step in self._to_take(self._inference, masks):
                 step.call(values, masks, bool(step.training))
         return values, masks
 
-    def _to_take(self) -> Sequence[Step]:
-        """Return the steps, with layers that are watched where ``use(check_finite=True)`` asks for it."""
-        if not config.current().check_finite:
-            return self._steps
-        return [replace(step, layer=Watched(step.layer)) for step in self._steps]
+    def _to_take(self, fewer: Sequence[Step], masks: Masks) -> Sequence[Step]:
+        """Return the steps, in fewer passes unless somebody looks at what is between them.
+
+        These are masks, and ``use(check_finite=True)``, which has each layer watched.
+        """
+        if config.current().check_finite:
+            return [replace(step, layer=Watched(step.layer)) for step in self._steps]
+        return self._steps if masks or self.makes_mask else fewer
 
     def vjp(self, x: Any, training: bool = True, mask: Any = None) -> tuple[Any, Back]:
         return self.masked_vjp(x, training, mask=mask)[:2]
@@ -265,7 +269,7 @@ class Graph(Composite):
         entered = _forms(x)
         wanted = [wants_dx] * len(entered) + [False] * (self._size - len(entered))
         trail: list[tuple[Step, Back, list[Form]]] = []
-        for step in self._to_take():
+        for step in self._to_take(self._training, masks):
             mode = training if step.training is None else step.training
             wants = True in [wanted[place] for place in step.sources]
             ends = step.writes in unfinished

@@ -67,8 +67,8 @@ class _Normalization(Layer):
         y, ctx = self.operation.forward(x, *self._affine(), **self.arguments)
         return y, self._back_through(ctx)
 
-    def _back_through(self, ctx: Any) -> Back:
-        needs = ("x", "gamma", "beta") if self.trainable else ("x",)
+    def _back_through(self, ctx: Any, wants_dx: bool = True) -> Back:
+        needs = (("x",) if wants_dx else ()) + (("gamma", "beta") if self.trainable else ())
 
         def back(dy: Array) -> Array:
             dx, dgamma, dbeta = self.operation.backward(dy, ctx, needs)
@@ -164,15 +164,28 @@ class BatchNormalization(_Normalization):
         return _scale_and_shift(self.dtype, self.epsilon, *held)
 
     def vjp(self, x: Array, training: bool = True, mask: Any = None) -> tuple[Array, Back]:
-        training = training and self.trainable
-        if training and mask is not None and np.any(mask):
+        if training and self.trainable and mask is not None and np.any(mask):
             return self._masked(x, np.asarray(mask, bool))
+        return self.vjp_fused(x, training, after=None)
+
+    def vjp_fused(
+        self, x: Array, training: bool = True, *, after: Pointwise | None, wants_dx: bool = True
+    ) -> tuple[Array, Back]:
+        """Return what `vjp` does, with an activation that is `fused` in the same pass."""
+        training = training and self.trainable
         # Copies, since a later batch changes these before this one's gradient is asked for.
         running = (None, None) if training else [moving.copy() for moving in self._moving()]
-        y, ctx = self.operation.forward(x, *self._affine(), *running, training=training, **self.arguments)
+        y, ctx = self.operation.forward(
+            x,
+            *self._affine(),
+            *running,
+            training=training,
+            activation=after.fused if after else None,
+            **self.arguments,
+        )
         if training and x.size:
             self._follow(ctx)
-        return y, self._back_through(ctx)
+        return y, self._back_through(ctx, wants_dx)
 
     def _masked(self, x: Array, mask: Array) -> tuple[Array, Back]:
         """Return what `vjp` does in training, with the statistics of the steps that are kept."""
