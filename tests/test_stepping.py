@@ -240,3 +240,56 @@ def test_other_weights_take_them() -> None:
 def test_impossible_settings(error: type[Exception], message: str, call: Any) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+# ---- the gradients of a step
+
+
+def classifier(*line: layers.Layer) -> Sequential:
+    model = Sequential([Input((4,)), *line])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
+def test_gradients_are_those_of_the_step() -> None:
+    """In the arrays that a person holds, whatever was in them; where a layer is frozen, they are zero."""
+    x, labels = wave((6, 4)), np.array([0, 1, 2, 0, 1, 2])
+    model = classifier(Dense(5, "relu", trainable=False), Dense(3, "softmax"))
+    held = {name: grad for layer in model.layers for name, grad in layer.grads.items()}
+    frozen = list(model.layers[0].grads.values())
+    for grad in (*held.values(), *frozen):
+        grad.fill(np.nan)
+    before = model.get_weights()[2]
+    model.train_on_batch(x, labels)
+    assert not any(grad.any() for grad in frozen)
+    np.testing.assert_allclose(before - 0.01 * held["kernel"], model.get_weights()[2], rtol=1e-6)
+    first = held["kernel"].copy()
+    model.set_weights([*model.get_weights()[:2], before, np.zeros(3)])
+    model.train_on_batch(x, labels)
+    np.testing.assert_array_equal(held["kernel"], first)  # they do not add up from step to step
+
+
+def test_a_failed_step_leaves_zeros() -> None:
+    def refuse(dy: np.ndarray) -> np.ndarray:
+        raise RuntimeError("no way back")
+
+    model = classifier(Dense(5), layers.Lambda(np.copy, vjp=lambda x: (x, refuse)), Dense(3, "softmax"))
+    held = [grad for layer in model.layers for grad in layer.grads.values()]
+    for grad in held:
+        grad.fill(7)
+    with pytest.raises(RuntimeError, match="no way back"):
+        model.train_on_batch(wave((6, 4)), np.array([0, 1, 2, 0, 1, 2]))
+    assert not any(grad.any() for grad in held)
+
+
+def test_a_layer_may_clear_gradients_in_its_own_way() -> None:
+    class Counted(Dense):
+        cleared = 0
+
+        def zero_grads(self) -> None:
+            super().zero_grads()
+            self.cleared += 1
+
+    layer = Counted(3, "softmax")
+    classifier(layer).train_on_batch(wave((6, 4)), np.array([0, 1, 2, 0, 1, 2]))
+    assert layer.cleared == 1

@@ -122,6 +122,7 @@ class Layer(Maskable, Configurable, ABC):
         self._being_built = False
         self._params = ArrayDict()
         self._grads = ArrayDict()
+        self._awaited: set[str] = set()  # gradients that the next ones replace
         self._state = ArrayDict()
         self._random = generator(seed)
         self._back: Back | None = None
@@ -135,6 +136,8 @@ class Layer(Maskable, Configurable, ABC):
         for method in ("vjp", "partial_vjp", "vjp_fused", "masked_vjp"):
             if method in cls.__dict__:
                 setattr(cls, method, check_version(cls.__dict__[method]))
+        if "zero_grads" in cls.__dict__ and "await_grads" not in cls.__dict__:
+            cls.await_grads = lambda self: self.zero_grads()  # type: ignore[method-assign]
         if cls.build is Layer.build:
             cls.build = build_once(Layer.build)  # type: ignore[method-assign, assignment]
 
@@ -316,6 +319,8 @@ class Layer(Maskable, Configurable, ABC):
     @property
     def grads(self) -> ArrayDict:
         """The gradients, under the names of `params`; they add up until `zero_grads`."""
+        if self._awaited:
+            self.settle_grads()
         return self._grads
 
     @property
@@ -348,7 +353,11 @@ class Layer(Maskable, Configurable, ABC):
         for name, gradient in gradients.items():
             if gradient is not None:
                 own = self._grads[name]
-                np.add(own, gradient, out=own)
+                if name in self._awaited:
+                    self._awaited.remove(name)
+                    np.copyto(own, gradient)
+                else:
+                    np.add(own, gradient, out=own)
 
     @property
     def trainable(self) -> bool:
@@ -361,12 +370,28 @@ class Layer(Maskable, Configurable, ABC):
 
     def gradients(self) -> Mapping[str, Any]:
         """Return the gradients as an optimizer takes them: `grads`, or a `RowGradient` where most is zero."""
-        return self._grads
+        return self.grads
 
     def zero_grads(self) -> None:
         """Set all gradients to zero."""
+        self._awaited.clear()
         for gradient in self._grads.values():
             gradient.fill(0)
+
+    def await_grads(self) -> None:
+        """Do what `zero_grads` does in the end, for a way back that follows at once.
+
+        The first gradient of a parameter takes the place of the one before, rather than be added to zeros,
+        which would be two more passes over memory. `settle_grads` ends this. Where a subclass has a
+        `zero_grads` of its own, that is called.
+        """
+        self._awaited.update(self._grads)
+
+    def settle_grads(self) -> None:
+        """Set to zero what was awaited and has not come."""
+        for name in self._awaited:
+            self._grads[name].fill(0)
+        self._awaited.clear()
 
     def leaves(self) -> Iterator[tuple[str, Layer]]:
         """Yield the layers this one is made of, each once, with the prefix of its parameters' names."""
