@@ -175,8 +175,9 @@ typedef struct {
     int (*gather)(void *y, const void *table, const int64_t *ids, int64_t count, int64_t width, int threads);
     int (*scatter_add)(void *sum, const void *dy, const int64_t *ids, int64_t count, int64_t width, int threads);
 
-    /* update.h; hyper in the order of step_vector there */
-    int (*update)(void *p, const void *g, void *const *slots, int64_t n, int kind, const double *hyper, int threads);
+    /* update.h; hyper in the order of step_vector there; rows may be NULL, and are different ones */
+    int (*update)(void *p, const void *g, void *const *slots, const int64_t *rows, int64_t count, int64_t width,
+                  int kind, const double *hyper, int threads);
 } fd_kernels;
 
 /* The row that serves this machine: the best its CPU has, capped by FASTDL_CPU = generic | avx2 | avx512. */

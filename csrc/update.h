@@ -4,6 +4,8 @@ typedef struct {
     T *p, *slot[3]; /* a slot that is not used is not touched */
     const T *g;
     int64_t n;
+    const int64_t *rows;  /* NULL: all of them, n elements */
+    int64_t count, share; /* of rows: how many, how many a task */
     int kind;
     T hyper[6], rest[6]; /* rest: 1 - hyper, rounded once */
 } FD(step);
@@ -66,10 +68,8 @@ FD_INLINE void FD(step_vector)(const FD(step) *s, int64_t i, int kind) {
     vstore_upto(s->p + i, p, s->n - i);
 }
 
-static void FD(step_task)(void *arg, int64_t task, void *scratch) {
-    (void)scratch;
-    const FD(step) s = *(const FD(step) *)arg; /* a copy: stores to p cannot change it */
-    const int64_t begin = task * CHUNK, end = FD(least)(begin + CHUNK, s.n);
+/* Elements begin to end - 1; s is a copy, so that stores to p cannot change it. */
+static void FD(step_run)(FD(step) s, int64_t begin, int64_t end) {
 #define RULE(kind) \
     for (int64_t i = begin; i < end; i += VL) FD(step_vector)(&s, i, kind)
     switch (s.kind) {
@@ -84,22 +84,43 @@ static void FD(step_task)(void *arg, int64_t task, void *scratch) {
 #undef RULE
 }
 
-/* computes  p and its slots after one step; see step_vector
- * shapes    p, g, slots (n,)
- * layout    any, the same for all
- * touches   exactly p, g and the slots that the kind uses
+static void FD(step_task)(void *arg, int64_t task, void *scratch) {
+    (void)scratch;
+    const FD(step) *s = arg;
+    if (s->rows == NULL) {
+        FD(step_run)(*s, task * CHUNK, FD(least)((task + 1) * CHUNK, s->n));
+        return;
+    }
+    const int64_t end = FD(least)((task + 1) * s->share, s->count);
+    for (int64_t row = task * s->share; row < end; row++) {
+        const int64_t at = s->rows[row] * s->n;
+        FD(step) here = *s;
+        here.p += at, here.g += row * s->n;
+        for (int i = 0; i < 3; i++)
+            if (here.slot[i] != NULL) here.slot[i] += at;
+        FD(step_run)(here, 0, s->n);
+    }
+}
+
+/* computes  p and its slots after one step, whole or in some rows; see step_vector
+ * shapes    g (count, width), rows (count,); p, slots (at least rows[r] + 1 for each r, width), without rows as g
+ * layout    row-major
+ * touches   exactly g and those rows of p and of the slots that the kind uses
  * order     none: elements are independent, so that any division into tasks gives the same bits
  * source    Keras 3, keras/src/optimizers */
-static int FD(fd_update)(void *p, const void *g, void *const *slots, int64_t n, int kind, const double *hyper,
-                         int threads) {
+static int FD(fd_update)(void *p, const void *g, void *const *slots, const int64_t *rows, int64_t count, int64_t width,
+                         int kind, const double *hyper, int threads) {
     static const int slot_count[] = {0, 1, 1, 1, 2, 3, 3}, hyper_count[] = {1, 2, 2, 2, 3, 5, 6};
-    FD(step) s = {.p = p, .g = g, .n = n, .kind = kind};
+    const int64_t n = count * width;
+    FD(step) s = {.p = p, .g = g, .n = rows == NULL ? n : width, .rows = rows, .count = count, .kind = kind};
+    s.share = FD(most)(1, CHUNK / FD(most)(1, width));
     for (int i = 0; i < slot_count[kind]; i++) s.slot[i] = slots[i];
     for (int i = 0; i < hyper_count[kind]; i++) {
         s.hyper[i] = (T)hyper[i];
         s.rest[i] = (T)(1 - hyper[i]);
     }
-    return fd_parallel(FD(step_task), &s, FD(pieces)(n, CHUNK), 0, fd_threads_for(n / VL * 2 * COPY_WORK, threads));
+    const int64_t tasks = rows == NULL ? FD(pieces)(n, CHUNK) : FD(pieces)(count, s.share);
+    return fd_parallel(FD(step_task), &s, tasks, 0, fd_threads_for(n / VL * 2 * COPY_WORK, threads));
 }
 
 #undef CHUNK

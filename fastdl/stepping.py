@@ -181,15 +181,11 @@ class Optimizer(Configurable, ABC):
         shrinkage = 0.0 if self.decays else self.learning_rate * (self.weight_decay or 0.0)
         self.iterations += 1
         for (_, parameter, _), gradient, remembered in zip(work, gradients, slots):
-            if not isinstance(gradient, RowGradient):
+            if isinstance(gradient, RowGradient):
+                rows = np.ascontiguousarray(gradient.rows, np.int64)
+                self._change_one(parameter, gradient.values, remembered, hyper, shrinkage, rows)
+            else:
                 self._change_one(parameter, gradient, remembered, hyper, shrinkage)
-                continue
-            rows = gradient.rows
-            used = [parameter[rows], *(slot[rows] if slot.size else slot for slot in remembered)]
-            self._change_one(used[0], gradient.values, used[1:], hyper, shrinkage)
-            for whole, part in zip((parameter, *remembered), used):
-                if whole.size:
-                    whole[rows] = part
 
     def _clipped(self, work: list[Work]) -> list[clipping.Gradient]:
         keys, gradients = [key for key, _, _ in work], [gradient for _, _, gradient in work]
@@ -208,13 +204,15 @@ class Optimizer(Configurable, ABC):
         slots: list[Array],
         hyper: tuple[float, ...],
         shrinkage: float,
+        rows: Array | None = None,
     ) -> None:
         update = backends.select(config.current().backend).update
         # The primitive wants plain arrays; of a view, or float16, it gets a copy.
         plain, gradient = canonical((parameter, gradient), _computed_in(parameter))
         if shrinkage:
-            plain -= shrinkage * plain
-        update(self.kind, plain, gradient, slots, hyper)
+            shrunk = ... if rows is None else rows
+            plain[shrunk] -= shrinkage * plain[shrunk]
+        update(self.kind, plain, gradient, slots, hyper, rows)
         if plain is not parameter:
             parameter[...] = plain
 

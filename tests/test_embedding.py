@@ -265,19 +265,39 @@ def trained(optimizer: optimizers.Optimizer, *, read: bool = False, dense: bool 
 
 
 class TestSteps:
+    @pytest.mark.parametrize("engine", ENGINES)
+    @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+    @pytest.mark.parametrize("rows, shape", [([1, 4, 8], (9, 3)), ([0, *range(3, 33)], (33, 70))])
     @pytest.mark.parametrize("name", ALL)
-    def test_one_step_is_that_of_the_dense_gradient_in_the_rows(self, name: str) -> None:
+    def test_steps_are_those_of_the_dense_gradient_in_the_rows(
+        self, name: str, rows: list[int], shape: tuple[int, int], dtype: str, engine: str
+    ) -> None:
         rng = np.random.default_rng(0)
-        table, rows = rng.normal(size=(9, 3)), np.array([1, 4, 8])
-        values = rng.normal(size=(3, 3))
+        table = rng.normal(size=shape).astype(dtype)
         sparse, dense = {"t": table.copy()}, {"t": table.copy()}
-        gradient = np.zeros_like(table)
-        gradient[rows] = values
-        for params, given in ((sparse, RowGradient(rows, values, table.shape)), (dense, gradient)):
-            type(ALL[name]).from_config(ALL[name].get_config()).update(params, {"t": given})
+        one, other = (type(ALL[name]).from_config(ALL[name].get_config()) for _ in range(2))
+        with fastdl.use(backend=engine):
+            for _ in range(2):
+                values = rng.normal(size=(len(rows), shape[1])).astype(dtype)
+                gradient = np.zeros_like(table)
+                gradient[rows] = values
+                one.update(sparse, {"t": RowGradient(np.array(rows), values, shape)})
+                other.update(dense, {"t": gradient})
         np.testing.assert_array_equal(sparse["t"][rows], dense["t"][rows])
-        others = np.delete(np.arange(9), rows)
+        others = np.delete(np.arange(len(table)), rows)
         np.testing.assert_array_equal(sparse["t"][others], table[others])
+
+    @pytest.mark.skipif("native" not in ENGINES, reason="the compiled engine is not there")
+    def test_same_bits_for_any_number_of_threads(self) -> None:
+        rng = np.random.default_rng(0)
+        rows, values = np.arange(0, 4000, 2), rng.normal(size=(2000, 65)).astype(np.float32)
+        tables = []
+        for threads in (1, 2, 3, 8):
+            params = {"t": np.ones((4000, 65), np.float32)}
+            with fastdl.use(backend="native", threads=threads):
+                optimizers.Adam().update(params, {"t": RowGradient(rows, values, (4000, 65))})
+            tables.append(params["t"].tobytes())
+        assert set(tables) == {tables[0]}
 
     @pytest.mark.parametrize("name", FORGETFUL)
     def test_as_keras_where_zero_means_nothing(self, name: str) -> None:

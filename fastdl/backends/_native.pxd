@@ -97,7 +97,8 @@ cdef extern from "fastdl.h" nogil:
         int64_t (*outside)(const int64_t *, int64_t, int64_t) noexcept nogil
         int (*gather)(void *, const void *, const int64_t *, int64_t, int64_t, int) noexcept nogil
         int (*scatter_add)(void *, const void *, const int64_t *, int64_t, int64_t, int) noexcept nogil
-        int (*update)(void *, const void *, void **, int64_t, int, const double *, int) noexcept nogil
+        int (*update)(void *, const void *, void **, const int64_t *, int64_t, int64_t, int, const double *,
+                      int) noexcept nogil
 
     const fd_kernels *fd_kernels_for(int dtype) noexcept
     int fd_threads_for(int64_t work, int threads) noexcept

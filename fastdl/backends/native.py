@@ -412,9 +412,15 @@ def scatter_add(dy: np.ndarray, ids: np.ndarray, rows: int) -> np.ndarray:
 
 
 def update(
-    kind: str, p: np.ndarray, g: np.ndarray, slots: Sequence[np.ndarray], hyper: tuple[float, ...]
+    kind: str,
+    p: np.ndarray,
+    g: np.ndarray,
+    slots: Sequence[np.ndarray],
+    hyper: tuple[float, ...],
+    rows: np.ndarray | None = None,
 ) -> None:
-    _native.update(p, g, slots, p.size, _UPDATE[kind], hyper, current().threads)
+    count, width = (1, p.size) if rows is None else g.shape
+    _native.update(p, g, slots, rows, count, width, _UPDATE[kind], hyper, current().threads)
 
 
 def _register_with_threadpoolctl() -> None:

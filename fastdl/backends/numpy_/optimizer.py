@@ -83,7 +83,19 @@ _STEPS: dict[str, Callable[..., None]] = {
 
 
 def update(
-    kind: str, p: np.ndarray, g: np.ndarray, slots: Sequence[np.ndarray], hyper: tuple[float, ...]
+    kind: str,
+    p: np.ndarray,
+    g: np.ndarray,
+    slots: Sequence[np.ndarray],
+    hyper: tuple[float, ...],
+    rows: np.ndarray | None = None,
 ) -> None:
     """One step of optimizer `kind`, in place on p and its slots; a slot of size zero is not kept."""
-    _STEPS[kind](p, g, *slots, *hyper)
+    if rows is None:
+        _STEPS[kind](p, g, *slots, *hyper)
+        return
+    used = [array[rows] if array.size else array for array in (p, *slots)]
+    _STEPS[kind](used[0], g, *used[1:], *hyper)
+    for whole, part in zip((p, *slots), used):
+        if whole.size:
+            whole[rows] = part
