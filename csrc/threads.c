@@ -9,7 +9,8 @@
  * (d) Each thread has a range of tasks of its own, near each other in memory. The caller then takes what is left of the
  *     others' ranges, and calls off a worker that has not begun: on a busy machine nobody waits for a thread that the
  *     system has not woken yet.
- * (e) An idle worker spins for a moment, since the next loop of a layer is near, and then sleeps.
+ * (e) An idle worker spins for a moment, since the next loop of a layer is near, and then sleeps. While it spins, less
+ *     work pays for it.
  * (f) Workers stay off the processor on which the caller runs. Linux likes to wake a thread beside its waker, and
  *     leaves the two of them on one processor for milliseconds, even though another is idle.
  * (g) Nothing exists before the first loop that needs it: an import starts no thread.
@@ -41,6 +42,7 @@ enum { MAX_THREADS = 256, CACHE_LINE = 64, STACK_BYTES = 1 << 20 };
 #define SPIN_NS 30000u        /* about what it costs to put a thread to sleep and wake it again */
 #define POLL_NS 50000000u     /* a quarter of the 200 ms in which Ctrl-C must be answered */
 #define WORK_PER_THREAD 50000 /* vector operations, 15 us: what waking a sleeping worker costs */
+#define WORK_IF_AWAKE 10000   /* 3 us: what calling one that spins does */
 
 /* ---- scratch ------------------------------------------------------------------------------------------------ */
 
@@ -118,6 +120,7 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t done;
     atomic_int pending; /* workers that are called or at work */
+    atomic_int awake;   /* workers that spin */
     atomic_int cancel;
 } pool = {.taken = ATOMIC_FLAG_INIT};
 
@@ -188,7 +191,9 @@ static void *work(void *p) {
             pthread_cond_signal(&pool.done);
             pthread_mutex_unlock(&pool.lock);
         }
+        atomic_fetch_add(&pool.awake, 1);
         spin_until(&w->state, CALLED, spin_ns);
+        atomic_fetch_sub(&pool.awake, 1);
     }
     return NULL;
 }
@@ -346,6 +351,7 @@ static void forget_workers(void) {
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.done, NULL);
     atomic_store(&pool.pending, 0);
+    atomic_store(&pool.awake, 0);
     atomic_flag_clear(&pool.taken);
 }
 
@@ -396,6 +402,8 @@ static int most_threads(int threads) {
 
 int fd_threads_for(int64_t work, int threads) {
     int most = most_threads(threads);
-    int64_t paid = work / WORK_PER_THREAD;
+    int64_t paid = work / WORK_PER_THREAD, awake = 1 + atomic_load(&pool.awake);
+    if (awake > work / WORK_IF_AWAKE) awake = work / WORK_IF_AWAKE;
+    if (awake > paid) paid = awake;
     return paid >= most ? most : paid > 1 ? (int)paid : 1;
 }
