@@ -7,7 +7,8 @@
  * The products are 36 (25) matrix products (tiles x channels) (channels x outputs), done by a micro-kernel; everything
  * is vectorised over channels or outputs, so NHWC is read as it lies and NCHW is transposed VL by VL on the way.
  * With stride 2 each phase of the source (taps.h) counts as channels of its own: a 4x4 kernel becomes 2x2.
- * A task is one band of tiles of one image; the transformed weights of a block of outputs are shared by all.
+ * A task is one band of tiles of one image; the transformed weights of a block of outputs are shared by all. Where
+ * there are few tiles they are what is shared, and a task is a block of outputs.
  *
  * The transforms spread a NaN or an overflow over its whole tile. So a result that is not finite anywhere is thrown
  * away, and the caller computes the convolution directly: FD(run_winograd) says so in *finite.
@@ -18,10 +19,11 @@
  * 0 1 -1 2 -2 and infinity, of F(4, 2) the same without -2.
  */
 
-#define WINOGRAD_WEIGHT_BYTES (2048 * 1024) /* of one block of transformed weights, shared by all threads */
-#define WINOGRAD_FEW_BYTES (1024 * 1024)  /* the same for few tiles, which use them once: still in the level-2 cache */
-#define WINOGRAD_MOST_BYTES (4096 * 1024) /* of the same, where even one vector of outputs takes more */
-#define WINOGRAD_TILE_BYTES (768 * 1024)  /* of a band's transformed tiles and products */
+#define WINOGRAD_WEIGHT_BYTES (2048 * 1024)   /* of one block of transformed weights, shared by all threads */
+#define WINOGRAD_FEW_BYTES (1024 * 1024)      /* the same for few tiles, of which each task has its own */
+#define WINOGRAD_FEW_TILE_BYTES (1536 * 1024) /* of those tiles, which all tasks read */
+#define WINOGRAD_MOST_BYTES (4096 * 1024)     /* of the same, where even one vector of outputs takes more */
+#define WINOGRAD_TILE_BYTES (768 * 1024)      /* of a band's transformed tiles and products */
 
 typedef struct {
     FD(tiling) by;
@@ -31,6 +33,7 @@ typedef struct {
     int64_t all_grids, grids;      /* of the batch, of a task */
     int64_t weight_step, tile_step, product_step; /* elements from one product to the next */
     T *weights;                                   /* [product][channels][outputs] */
+    T *tiles;                                     /* [product][tile][channels] where they are few */
     int finite;
 } FD(winograd);
 
@@ -75,14 +78,23 @@ static void FD(load_taps)(T *panel, const T *from, const FD(weights) *v, int64_t
         FD(pack)(panel, from, v->out, 1, lanes, channels * taps, VL);
         return;
     }
-    for (int64_t c = 0; c < channels; c++)
-        for (int64_t t = 0; t < taps; t += VL) {
-            V square[VL];
-            if (v->tap != 1) {
-                for (int64_t i = t; i < t + VL && i < taps; i++)
-                    vstore(panel + (c * taps + i) * VL, vload_step(from + c * v->in + i * v->tap, v->out, lanes));
+    V square[VL];
+    if (v->tap != 1) { /* the taps lie apart: outputs or channels are neighbours */
+        for (int64_t t = 0; t < taps; t++) {
+            const T *of_tap = from + t * v->tap;
+            if (v->in != 1) {
+                for (int64_t c = 0; c < channels; c++)
+                    vstore(panel + (c * taps + t) * VL, vload_step(of_tap + c * v->in, v->out, lanes));
                 continue;
             }
+            for (int64_t o = 0; o < VL; o++) square[o] = o < lanes ? vload_upto(of_tap + o * v->out, channels) : (V){0};
+            vtranspose(square);
+            for (int64_t c = 0; c < channels; c++) vstore(panel + (c * taps + t) * VL, square[c]);
+        }
+        return;
+    }
+    for (int64_t c = 0; c < channels; c++)
+        for (int64_t t = 0; t < taps; t += VL) {
             for (int64_t o = 0; o < VL; o++)
                 square[o] = o < lanes ? vload_upto(from + c * v->in + o * v->out + t, taps - t) : (V){0};
             vtranspose(square);
@@ -90,21 +102,19 @@ static void FD(load_taps)(T *panel, const T *from, const FD(weights) *v, int64_t
         }
 }
 
-/* computes  weights[e][c][o] = (G w G^T)[e], w scaled, for VL outputs, some channels and every phase
- * touches   those elements, zero where c or o is padding */
-static void FD(winograd_weights_task)(void *arg, int64_t task, void *scratch) {
-    const FD(winograd) *g = arg;
+/* computes  weights[e][c][o] = (G w G^T)[e], w scaled, for VL outputs from o on, VL channels from `first` on and every
+ *           phase
+ * touches   those elements, zero where c or o is padding; panel: VL * VL weights of each tap */
+static void FD(transform_weights)(T *weights, T *panel, const FD(winograd) *g, int64_t o, int64_t first) {
     const FD(tiling) *by = &g->by;
     const FD(tap_sum) *s = by->s;
     const FD(weights) *v = g->v;
     const int64_t all_taps = v->kernel[0] * v->kernel[1] * v->kernel[2];
     const int taps = (int)by->taps, size = (int)by->size;
-    const int64_t o = task % (g->outputs / VL) * VL, first = task / (g->outputs / VL) * VL;
     const int64_t left = s->outputs - g->first - o, lanes = FD(least)(left, VL);
     const int64_t channels = lanes > 0 ? FD(least)(s->channels - first, VL) : 0;
     const int64_t output = g->group * s->outputs + g->first + o;
     const V scale = v->scale != NULL && lanes > 0 ? vload_upto(v->scale + output, lanes) : vset1(1);
-    T *panel = scratch;
     if (lanes > 0)
         FD(load_taps)(panel, v->w + g->group * v->group + (g->first + o) * v->out + first * v->in, v, lanes, channels,
                       all_taps);
@@ -122,10 +132,16 @@ static void FD(winograd_weights_task)(void *arg, int64_t task, void *scratch) {
                 kernel[i] = c < channels && tap[i] >= 0 ? vload(panel + (c * all_taps + tap[i]) * VL) * scale : (V){0};
             for (int j = 0; j < taps; j++) FD(transform_weight)(half + j, taps, kernel + j, taps, taps);
             for (int i = 0; i < size; i++) FD(transform_weight)(all + size * i, 1, half + taps * i, 1, taps);
-            T *to = g->weights + (p * g->block + first + c) * g->outputs + o;
+            T *to = weights + (p * g->block + first + c) * g->outputs + o;
             for (int64_t e = 0; e < by->products; e++) vstore(to + e * g->weight_step, all[e]);
         }
     }
+}
+
+static void FD(winograd_weights_task)(void *arg, int64_t task, void *scratch) {
+    const FD(winograd) *g = arg;
+    const int64_t vectors = g->outputs / VL;
+    FD(transform_weights)(g->weights, scratch, g, task % vectors * VL, task / vectors * VL);
 }
 
 /* computes  tile[i][o] = sum over c of a[i][c] * b[c][o]
@@ -192,9 +208,9 @@ FD_INLINE V FD(transform_products)(T *patch, const T *products, V bias, int64_t 
     return check;
 }
 
-/* The transformed tiles of a band of one grid: every part of every phase. */
+/* The transformed tiles of a band of one grid: every part of every phase, channels from .. past - 1. */
 static void FD(winograd_tiles)(T *tiles, T *patch, const FD(winograd) *g, int64_t grid, int64_t row, int64_t column,
-                               int64_t rows, int64_t columns) {
+                               int64_t rows, int64_t columns, int64_t from_channel, int64_t past_channel) {
     const FD(tiling) *by = &g->by;
     const FD(tap_sum) *s = by->s;
     const int64_t height = 4 * rows + by->cut[0].reach - 1, width = 4 * columns + by->cut[1].reach - 1;
@@ -203,7 +219,7 @@ static void FD(winograd_tiles)(T *tiles, T *patch, const FD(winograd) *g, int64_
         int64_t origin[2];
         FD(image) image = FD(source_of_grid)(by, phase / phases, phase % phases, grid % by->grids, origin);
         const T *first = image.data + grid / by->grids * s->src_n + g->group * s->channels * s->src_c;
-        for (int64_t c = 0; c < g->block; c += VL) {
+        for (int64_t c = from_channel; c < past_channel; c += VL) {
             image.data = first + c * s->src_c;
             image.channels = s->channels - c;
             FD(copy_patch)(patch, &image, VL, 0, 4 * row + origin[0], 4 * column + origin[1], height, width);
@@ -234,33 +250,27 @@ static void FD(channels_of_product)(int64_t *first, int64_t *channels, const FD(
     *channels = past == 0 ? 0 : (past - 1 - low) * g->block + g->by.s->channels; /* the last part ends with padding */
 }
 
-static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
-    FD(winograd) *g = arg;
-    const FD(tiling) *by = &g->by;
-    const FD(tap_sum) *s = by->s;
-    if (!__atomic_load_n(&g->finite, __ATOMIC_RELAXED)) return;
-    const int64_t column = task % by->bands[1] * by->band[1], a = task / by->bands[1];
-    const int64_t row = a % by->bands[0] * by->band[0], first_grid = a / by->bands[0] * g->grids;
-    const int64_t rows = FD(least)(by->tiles[0] - row, by->band[0]);
-    const int64_t columns = FD(least)(by->tiles[1] - column, by->band[1]), of_grid = rows * columns;
-    const int64_t grids = FD(least)(g->all_grids - first_grid, g->grids), count = grids * of_grid;
-    T *patch = scratch, *tiles = patch + FD(patch_size)(by), *products = tiles + by->products * g->tile_step;
-
-    for (int64_t n = 0; n < grids; n++)
-        FD(winograd_tiles)(tiles + n * of_grid * g->channels, patch, g, first_grid + n, row, column, rows, columns);
-
+/* products[e][tile][o] = sum over the channels c of product e of tiles[e][tile][c] * weights[e][c][o]. */
+static void FD(multiply_tiles)(T *products, const T *tiles, const T *weights, const FD(winograd) *g, int64_t count) {
     const int64_t vectors = g->outputs / VL, chunks = FD(ceil_div)(vectors, NV), chunk = FD(ceil_div)(vectors, chunks);
-    for (int64_t e = 0; e < by->products && !fd_stopped(); e++) {
+    for (int64_t e = 0; e < g->by.products && !fd_stopped(); e++) {
         int64_t first, channels;
         FD(channels_of_product)(&first, &channels, g, e);
         for (int64_t o = 0; o < vectors; o += chunk)
             for (int64_t t = 0; t < count; t += MR)
                 FD(winograd_tile)(products + e * g->product_step + t * g->outputs + o * VL,
                                   tiles + e * g->tile_step + t * g->channels + first,
-                                  g->weights + e * g->weight_step + first * g->outputs + o * VL, channels, g->channels,
+                                  weights + e * g->weight_step + first * g->outputs + o * VL, channels, g->channels,
                                   g->outputs, (int)FD(least)(count - t, MR), (int)FD(least)(vectors - o, chunk));
     }
+}
 
+/* The outputs of a band of `grids` grids from their products; false where one is not finite. */
+static int FD(winograd_outputs)(const T *products, T *patch, const FD(winograd) *g, int64_t first_grid, int64_t grids,
+                                int64_t row, int64_t column, int64_t rows, int64_t columns) {
+    const FD(tiling) *by = &g->by;
+    const FD(tap_sum) *s = by->s;
+    const int64_t of_grid = rows * columns;
     V check = {0};
     for (int64_t n = 0; n < grids; n++) {
         const T *from = products + n * of_grid * g->outputs;
@@ -280,7 +290,50 @@ static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
                             4 * columns);
         }
     }
-    if (!(vsum(check) == 0)) __atomic_store_n(&g->finite, 0, __ATOMIC_RELAXED);
+    return vsum(check) == 0;
+}
+
+static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
+    FD(winograd) *g = arg;
+    const FD(tiling) *by = &g->by;
+    if (!__atomic_load_n(&g->finite, __ATOMIC_RELAXED)) return;
+    const int64_t column = task % by->bands[1] * by->band[1], a = task / by->bands[1];
+    const int64_t row = a % by->bands[0] * by->band[0], first_grid = a / by->bands[0] * g->grids;
+    const int64_t rows = FD(least)(by->tiles[0] - row, by->band[0]);
+    const int64_t columns = FD(least)(by->tiles[1] - column, by->band[1]), of_grid = rows * columns;
+    const int64_t grids = FD(least)(g->all_grids - first_grid, g->grids);
+    T *patch = scratch, *tiles = patch + FD(patch_size)(by), *products = tiles + by->products * g->tile_step;
+
+    for (int64_t n = 0; n < grids; n++)
+        FD(winograd_tiles)(tiles + n * of_grid * g->channels, patch, g, first_grid + n, row, column, rows, columns, 0,
+                           g->block);
+    FD(multiply_tiles)(products, tiles, g->weights, g, grids * of_grid);
+    if (!FD(winograd_outputs)(products, patch, g, first_grid, grids, row, column, rows, columns))
+        __atomic_store_n(&g->finite, 0, __ATOMIC_RELAXED);
+}
+
+/* The tiles of one grid and VL channels, for all outputs. */
+static void FD(few_tiles_task)(void *arg, int64_t task, void *scratch) {
+    const FD(winograd) *g = arg;
+    const FD(tiling) *by = &g->by;
+    const int64_t vectors = g->block / VL, grid = task / vectors, c = task % vectors * VL;
+    FD(winograd_tiles)(g->tiles + grid * by->tiles[0] * by->tiles[1] * g->channels, scratch, g, grid, 0, 0,
+                       by->tiles[0], by->tiles[1], c, c + VL);
+}
+
+/* A block of outputs for all tiles, from its weights on. */
+static void FD(few_outputs_task)(void *arg, int64_t task, void *scratch) {
+    FD(winograd) *all = arg, own = *all;
+    const FD(tiling) *by = &own.by;
+    T *patch = scratch, *products = patch + FD(patch_size)(by), *weights = products + by->products * own.product_step;
+    T *panel = weights + by->products * own.weight_step;
+    if (!__atomic_load_n(&all->finite, __ATOMIC_RELAXED)) return;
+    own.first = task * own.outputs;
+    for (int64_t c = 0; c < own.block; c += VL)
+        for (int64_t o = 0; o < own.outputs; o += VL) FD(transform_weights)(weights, panel, &own, o, c);
+    FD(multiply_tiles)(products, own.tiles, weights, &own, own.all_grids * by->tiles[0] * by->tiles[1]);
+    if (!FD(winograd_outputs)(products, patch, &own, 0, own.all_grids, 0, 0, by->tiles[0], by->tiles[1]))
+        __atomic_store_n(&all->finite, 0, __ATOMIC_RELAXED);
 }
 
 /* Taps of a part where the algorithm applies and pays, else 0: where it saves nearly half of the products, some of each
@@ -303,6 +356,27 @@ static int64_t FD(winograd_taps)(const FD(tap_sum) *s) {
     return taps;
 }
 
+/* Few tiles: they are transformed once, and a task has a block of outputs for all of them. So the threads share the
+ * weights, which are most of the work, and each transforms its own. */
+static int FD(run_few_tiles)(FD(winograd) *g, int threads) {
+    const FD(tiling) *by = &g->by;
+    const FD(tap_sum) *s = by->s;
+    const int64_t *kernel = g->v->kernel, tiles = g->all_grids * by->tiles[0] * by->tiles[1];
+    const int64_t panel = VL * VL * kernel[0] * kernel[1] * kernel[2], blocks = FD(ceil_div)(s->outputs, g->outputs);
+    g->tiles = fd_alloc((size_t)(by->products * g->tile_step) * sizeof(T));
+    if (g->tiles == NULL) return FD_NOMEM;
+    threads = fd_threads_for((tiles + 3) * by->products * g->channels * FD(ceil_div)(s->outputs, VL), threads);
+    const int64_t own = FD(patch_size)(by) + by->products * (g->product_step + g->weight_step) + panel;
+    int rc = FD_OK;
+    for (g->group = 0; g->group < s->groups && rc == FD_OK; g->group++) {
+        rc = fd_parallel(FD(few_tiles_task), g, g->all_grids * (g->block / VL), (size_t)FD(patch_size)(by) * sizeof(T),
+                         threads);
+        if (rc == FD_OK) rc = fd_parallel(FD(few_outputs_task), g, blocks, (size_t)own * sizeof(T), threads);
+    }
+    fd_free(g->tiles);
+    return rc;
+}
+
 static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights) *v, int64_t taps, int threads) {
     *finite = 1;
     if (FD(asked)(s->p, FD_WINOGRAD)) return FD_OK;
@@ -311,30 +385,35 @@ static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights)
     FD(cut_sum)(by, s, taps);
     g.block = FD(whole)(s->channels, VL);
     g.channels = g.block * by->parts;
-    const int64_t few = s->batch * by->grids * by->tiles[0] * by->tiles[1] < 8 * MR;
-    const int64_t bytes = few ? WINOGRAD_FEW_BYTES : WINOGRAD_WEIGHT_BYTES;
-    const int64_t most = bytes / (by->products * g.channels * TBYTES) / VL * VL;
-    const int64_t vectors = FD(ceil_div)(s->outputs, VL), per_block = most < VL ? 1 : most / VL;
+    g.all_grids = s->batch * by->grids;
+    const int64_t of_grid = by->tiles[0] * by->tiles[1], all_tiles = g.all_grids * of_grid;
+    const int64_t tile_bytes = by->products * g.channels * TBYTES;
+    const int few = all_tiles < 8 * MR && all_tiles * tile_bytes <= WINOGRAD_FEW_TILE_BYTES;
+    const int64_t most = (few ? WINOGRAD_FEW_BYTES : WINOGRAD_WEIGHT_BYTES) / tile_bytes / VL;
+    const int64_t vectors = FD(ceil_div)(s->outputs, VL), per_block = FD(most)(few ? FD(least)(most, NV - 1) : most, 1);
     const int64_t blocks = FD(ceil_div)(vectors, per_block);
     const int64_t block = FD(ceil_div)(vectors, blocks) * VL;
     g.outputs = block;
-    const int64_t room = WINOGRAD_TILE_BYTES / (by->products * (g.channels + block) * TBYTES);
+    const int64_t room = few ? all_tiles : WINOGRAD_TILE_BYTES / (by->products * (g.channels + block) * TBYTES);
     FD(cut_tiles)(by, room);
-    g.all_grids = s->batch * by->grids;
     g.grids = 1;
     /* Small grids, several a task: eight tasks still, or fewer where their tiles would not fill MR rows. */
     if (by->bands[0] * by->bands[1] == 1) {
-        const int64_t of_grid = by->tiles[0] * by->tiles[1], eighth = FD(ceil_div)(g.all_grids, 8);
-        const int64_t enough = FD(most)(eighth, FD(ceil_div)(MR, of_grid));
-        g.grids = FD(most)(FD(least)(FD(least)(room / of_grid, enough), g.all_grids), 1);
+        const int64_t eighth = FD(ceil_div)(g.all_grids, 8), enough = FD(most)(eighth, FD(ceil_div)(MR, of_grid));
+        g.grids = FD(most)(FD(least)(FD(least)(room / of_grid, few ? g.all_grids : enough), g.all_grids), 1);
     }
     const int64_t tasks = FD(ceil_div)(g.all_grids, g.grids) * by->bands[0] * by->bands[1];
     const int64_t tiles = g.grids * by->band[0] * by->band[1], pitch = FD(whole)(tiles, MR);
-    threads = fd_threads_for(tasks * tiles * by->products * g.channels * (block / VL), threads);
     /* One vector more than a power of two apart, or the products of a tile would share one set of the cache. */
     g.weight_step = g.channels * block + VL;
     g.tile_step = pitch * g.channels + VL;
     g.product_step = pitch * block + VL;
+    if (few) {
+        const int rc = FD(run_few_tiles)(&g, threads);
+        *finite = g.finite;
+        return rc;
+    }
+    threads = fd_threads_for(tasks * tiles * by->products * g.channels * (block / VL), threads);
     T *memory = fd_alloc((size_t)(by->products * g.weight_step) * sizeof(T));
     if (memory == NULL) return FD_NOMEM;
     g.weights = memory;

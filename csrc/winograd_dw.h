@@ -200,28 +200,42 @@ static void FD(winograd_dw_task)(void *arg, int64_t task, void *scratch) {
     }
 }
 
-/* dw = the sum of the chunks, for one output and all parts. */
+/* dw = the sum of the chunks, for VL outputs of a group and all parts. Outputs are the lanes where they are neighbours
+ * in dw: a line of memory is then written once and whole, rather than by as many tasks as it has elements. */
 static void FD(winograd_dw_sum_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     FD(winograd_dw) *g = arg;
     const FD(tiling) *by = &g->by;
     const FD(tap_sum) *s = g->s;
     const FD(weights) *v = g->v;
-    T *to = g->dw + task / s->outputs * v->group + task % s->outputs * v->out;
+    const int64_t per_group = FD(ceil_div)(s->outputs, VL), group = task / per_group, first = task % per_group * VL;
+    const int64_t outputs = FD(least)(s->outputs - first, VL), taps = by->taps * by->taps;
+    const int64_t pitch = by->parts * taps * g->wide; /* from one output to the next */
+    const T *all = g->parts + (group * s->outputs + first) * pitch;
+    T *to = g->dw + group * v->group + first * v->out;
     V check = {0};
     for (int64_t p = 0; p < by->parts; p++) {
         const FD(part) *part[2];
         FD(part_at)(part, by, p);
-        for (int64_t i = 0; i < part[0]->taps; i++)
-            for (int64_t j = 0; j < part[1]->taps; j++) {
-                const T *from = g->parts + ((task * by->parts + p) * by->taps * by->taps + i * by->taps + j) * g->wide;
-                const int64_t tap = part[0]->tap[i] * v->kernel[2] + part[1]->tap[j];
-                for (int64_t c = 0; c < s->channels; c += VL) {
-                    V sum = vload(from + c);
-                    for (int64_t k = 1; k < g->chunks; k++) sum += vload(from + c + k * g->part);
-                    const int64_t lanes = FD(least)(s->channels - c, VL);
+        for (int64_t c = 0; c < s->channels; c += VL)
+            for (int64_t i = 0; i < part[0]->taps * part[1]->taps; i++) {
+                const int64_t h = i / part[1]->taps, w = i % part[1]->taps;
+                const T *from = all + (p * taps + h * by->taps + w) * g->wide + c;
+                T *at = to + c * v->in + (part[0]->tap[h] * v->kernel[2] + part[1]->tap[w]) * v->tap;
+                const int64_t channels = FD(least)(s->channels - c, VL);
+                V square[VL];
+                for (int64_t o = 0; o < VL; o++) {
+                    V sum = {0};
+                    if (o < outputs) sum = vload(from + o * pitch);
+                    for (int64_t k = 1; k < g->chunks && o < outputs; k++) sum += vload(from + o * pitch + k * g->part);
                     check = vfma(sum, (V){0}, check);
-                    vstore_step(to + c * v->in + tap * v->tap, sum, v->in, lanes);
+                    square[o] = sum;
+                }
+                if (v->out == 1) {
+                    vtranspose(square);
+                    for (int64_t e = 0; e < channels; e++) vstore_upto(at + e * v->in, square[e], outputs);
+                } else {
+                    for (int64_t o = 0; o < outputs; o++) vstore_step(at + o * v->out, square[o], v->in, channels);
                 }
             }
     }
@@ -290,7 +304,8 @@ static int FD(run_winograd_dw)(int *finite, FD(winograd_dw) *g, int64_t taps, in
     threads = fd_threads_for(tiles * by->products * by->parts * s->groups * s->outputs * (g->wide / VL), threads);
     int rc = fd_parallel(FD(winograd_dw_task), g, tasks, (size_t)(part[0] + part[1] + part[2] + part[3]) * sizeof(T),
                          threads);
-    if (rc == FD_OK) rc = fd_parallel(FD(winograd_dw_sum_task), g, s->groups * s->outputs, 0, threads);
+    if (rc == FD_OK)
+        rc = fd_parallel(FD(winograd_dw_sum_task), g, s->groups * FD(ceil_div)(s->outputs, VL), 0, threads);
     fd_free(memory);
     *finite = g->finite;
     return rc;

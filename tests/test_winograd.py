@@ -137,3 +137,42 @@ def test_an_image_gives_the_same_bits_alone_and_in_company(
         )
         for n in range(len(x)):
             np.testing.assert_array_equal(F.conv2d(x[n : n + 1], w, padding=1, layout=layout)[0], whole[n])
+
+
+@needs_native
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize(
+    "x_shape, w_shape, options",
+    [
+        ((3, 144, 7, 8), (150, 144, 3, 3), {"padding": 1}),
+        ((2, 48, 9, 8), (80, 24, 3, 3), {"padding": 1, "groups": 2}),
+        ((1, 40, 16, 16), (75, 40, 4, 4), {"padding": 1, "stride": 2}),
+    ],
+)
+def test_few_tiles_have_outputs_for_tasks(
+    layout: str, x_shape: tuple[int, ...], w_shape: tuple[int, ...], options: dict[str, int]
+) -> None:
+    """Each of which transforms its own weights: right, and the same bits for any number of threads."""
+    rng = np.random.default_rng(11)
+    x, w = (rng.normal(size=shape).astype(np.float32) for shape in (x_shape, w_shape))
+    b, scale = rng.normal(size=(2, len(w))).astype(np.float32)
+    if layout == "NHWC":
+        x, w = to_last(x), w_to_last(w)
+
+    def results() -> list[np.ndarray]:
+        y, ctx = F.conv2d_forward(x, w, b, layout=layout, **options)
+        if fastdl.config.current().precision == "default":
+            assert ctx.plan.algorithm == ctx.plan.dx_algorithm == "winograd"
+        dy = np.random.default_rng(12).normal(size=y.shape).astype(np.float32)
+        scaled = F.conv2d(x, w, b, layout=layout, activation="relu", scale=scale, **options)
+        return [y, scaled, *F.conv2d_backward(dy, ctx)]
+
+    with fastdl.use(backend="native", threads=1):
+        one = results()
+        with fastdl.use(precision="strict"):
+            for came, slow in zip(one, results()):
+                np.testing.assert_allclose(came, slow, rtol=0, atol=2e-5 * np.abs(slow).max())
+    for threads in (2, 3, 7):
+        with fastdl.use(backend="native", threads=threads):
+            for came, first in zip(results(), one):
+                np.testing.assert_array_equal(came, first)
