@@ -88,9 +88,9 @@ typedef struct {
     double eps;
 } fd_norm;
 
-/* A recurrence over the steps of `batch` sequences, with a state of `units`. */
+/* A recurrence over the steps of `batch` sequences of `features`, with a state of `units`. */
 typedef struct {
-    int64_t batch, steps, units;
+    int64_t batch, steps, features, units;
     int64_t kind, reverse;
 } fd_rnn;
 
@@ -163,9 +163,9 @@ typedef struct {
                     int threads);
 
     /* recurrent.h; previous, gates and previous_c are what backward needs, all NULL where nothing is kept */
-    int (*rnn_fwd)(void *hs, void *h, void *c, void *previous, void *gates, void *previous_c, const void *z,
-                   const void *h0, const void *c0, const void *w_h, const void *b_h, const void *peepholes,
-                   const void *mask, const int64_t *lengths, const fd_rnn *plan, int threads);
+    int (*rnn_fwd)(void *hs, void *h, void *c, void *previous, void *gates, void *previous_c, const void *x,
+                   const void *w_x, const void *b, const void *h0, const void *c0, const void *w_h, const void *b_h,
+                   const void *peepholes, const void *mask, const int64_t *lengths, const fd_rnn *plan, int threads);
     int (*rnn_bwd)(void *dz, void *ds, void *dh0, void *dc0, const void *dhs, const void *dh, const void *dc,
                    const void *previous, const void *gates, const void *previous_c, const void *w_h,
                    const void *peepholes, const void *mask, const int64_t *lengths, const fd_rnn *plan, int threads);

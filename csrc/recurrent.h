@@ -1,20 +1,21 @@
 /* recurrent.h: recurrences over time, forward and backward through time: plain, LSTM and GRU.
  *
- * # Design: what does not depend on the step before is done outside, by gemm.h, for all steps at once. Here is what
- * is left: at each step one product of the state with the weights (recurrent_product.h), then the gates of each row.
- * k is what meets the weights: h, or mask * h. Rows whose sequence has ended are computed and not used.
+ * # Design: at each step one product of the state with the weights, and forward one of the inputs of some steps
+ * (recurrent_product.h), then the gates of each row. The gradients of inputs and weights are done outside, by gemm.h,
+ * for all steps at once. k is what meets the weights: h, or mask * h. Rows whose sequence has ended are computed and
+ * not used.
  */
 
 /* ---- forward ------------------------------------------------------------------------------------------------ */
 
 /* One row of units: the gates from z and the product s, then c and h in place; the gates are kept where asked. */
-static void FD(lstm_row)(const FD(rnn) *r, T *h, T *c, T *s, int64_t i, const T *z, T *kept) {
+static void FD(lstm_row)(const FD(rnn) *r, T *h, T *c, const T *s, int64_t i, const T *z, int64_t step, T *kept) {
     const int64_t units = r->sizes.units;
     const T *p = r->peepholes;
     for (int64_t v = 0; v < r->vectors; v++) {
         const int64_t u = v * VL, n = units - u;
         V gate[4], cell = vload(c + u);
-        for (int g = 0; g < 4; g++) gate[g] = vload_upto(z + g * units + u, n) + FD(rnn_sum)(r, s, i, g, v);
+        for (int g = 0; g < 4; g++) gate[g] = FD(rnn_input)(r, z, step, i, g, v) + FD(rnn_sum)(r, s, i, g, v);
         if (p != NULL) {
             gate[0] += vload_upto(p + u, n) * cell;
             gate[1] += vload_upto(p + units + u, n) * cell;
@@ -31,9 +32,9 @@ static void FD(lstm_row)(const FD(rnn) *r, T *h, T *c, T *s, int64_t i, const T 
     }
 }
 
-static void FD(plain_row)(const FD(rnn) *r, T *h, T *s, int64_t i, const T *z) {
+static void FD(plain_row)(const FD(rnn) *r, T *h, const T *s, int64_t i, const T *z, int64_t step) {
     for (int64_t v = 0; v < r->vectors; v++) {
-        const V sum = vload_upto(z + v * VL, r->sizes.units - v * VL) + FD(rnn_sum)(r, s, i, 0, v);
+        const V sum = FD(rnn_input)(r, z, step, i, 0, v) + FD(rnn_sum)(r, s, i, 0, v);
         if (r->sizes.kind == FD_RNN_RELU)
             vstore(h + v * VL, FD(vact)(sum, FD_RELU, (V){0}));
         else
@@ -42,28 +43,30 @@ static void FD(plain_row)(const FD(rnn) *r, T *h, T *s, int64_t i, const T *z) {
 }
 
 /* u and r, in the place of their sums. With reset_before also q = r * k, which meets the last columns of w_h. */
-static void FD(gru_gates_row)(const FD(rnn) *r, T *q, const T *k, T *s, int64_t i, const T *z) {
-    const int64_t units = r->sizes.units;
+static void FD(gru_gates_row)(const FD(rnn) *r, T *q, const T *k, T *s, int64_t i, const T *z, int64_t step) {
     for (int64_t v = 0; v < r->vectors; v++) {
-        const int64_t u = v * VL, n = units - u;
+        const int64_t u = v * VL;
         for (int g = 0; g < 2; g++) {
-            const V gate = FD(vsigmoid)(vload_upto(z + g * units + u, n) + FD(rnn_sum)(r, s, i, g, v));
-            vstore(FD(rnn_at)(s, r->rows, i, g * r->vectors + v), gate);
+            const V gate = FD(vsigmoid)(FD(rnn_input)(r, z, step, i, g, v) + FD(rnn_sum)(r, s, i, g, v));
+            vstore(s + i * r->outer.pitch + g * r->padded + u, gate);
             if (g == 1 && r->sizes.kind == FD_GRU_RESET_BEFORE) vstore(q + u, gate * vload(k + u));
         }
     }
 }
 
 /* h, from the gates and from what the last columns of w_h gave. */
-static void FD(gru_state_row)(const FD(rnn) *r, T *h, T *s, T *s_last, int64_t i, const T *z, T *kept) {
+static void FD(gru_state_row)(const FD(rnn) *r, T *h, const T *s, const T *s_last, int64_t i, const T *z, int64_t step,
+                              T *kept) {
     const int64_t units = r->sizes.units;
     const int after = r->sizes.kind == FD_GRU;
+    s += i * r->outer.pitch;
+    s_last = after ? s + 2 * r->padded : s_last + i * r->inner.pitch;
     for (int64_t v = 0; v < r->vectors; v++) {
         const int64_t u = v * VL, n = units - u;
-        const V update = vload(FD(rnn_at)(s, r->rows, i, v)), reset = vload(FD(rnn_at)(s, r->rows, i, r->vectors + v));
-        V sum = vload(after ? FD(rnn_at)(s, r->rows, i, 2 * r->vectors + v) : FD(rnn_at)(s_last, r->rows, i, v));
+        const V update = vload(s + u), reset = vload(s + r->padded + u);
+        V sum = vload(s_last + u);
         if (r->b_h != NULL) sum += vload_upto(r->b_h + 2 * units + u, n);
-        const V candidate = FD(vtanh)(vload_upto(z + 2 * units + u, n) + (after ? reset * sum : sum));
+        const V candidate = FD(vtanh)(FD(rnn_input)(r, z, step, i, 2, v) + (after ? reset * sum : sum));
         vstore(h + u, update * vload(h + u) + (VC(1) - update) * candidate);
         if (kept == NULL) continue;
         vstore_upto(kept + u, update, n);
@@ -79,7 +82,8 @@ static void FD(rnn_fwd_task)(void *arg, int64_t task, void *scratch) {
     const int64_t count = FD(least)(r->rows, r->sizes.batch - first), state = r->rows * padded;
     const size_t row_bytes = (size_t)units * sizeof(T);
     T *near = scratch, *h = near + r->near, *c = h + state, *q = c + state, *k = q + state, *s = k + state;
-    T *s_last = s + r->rows * FD(rnn_panels)(r->outer.vectors) * NR;
+    T *s_last = s + r->rows * r->outer.pitch, *z = s_last + r->rows * r->inner.pitch;
+    T *x = z + r->chunk * r->lanes * r->input.pitch;
     memset(h, 0, (size_t)(4 * state) * sizeof(T));
     for (int64_t i = 0; i < count; i++) {
         memcpy(h + i * padded, r->h0 + (first + i) * units, row_bytes);
@@ -88,15 +92,14 @@ static void FD(rnn_fwd_task)(void *arg, int64_t task, void *scratch) {
     if (r->mask == NULL) k = h;
     for (int64_t order = 0; order < r->sizes.steps; order++) {
         if (fd_stopped()) return;
-        const int64_t t = FD(rnn_step)(r, order);
+        const int64_t t = FD(rnn_step)(r, order), step = order % r->chunk;
+        if (step == 0) FD(rnn_inputs)(r, near, z, x, first, count, order, FD(least)(r->chunk, r->sizes.steps - order));
         if (r->mask != NULL) FD(rnn_mask)(r, k, h, first, count);
-        FD(rnn_multiply)(r, near, s, k, padded, &r->outer, count,
-                         FD(rnn_at_step)(r, r->z, r->columns, first, order + 1));
+        FD(rnn_multiply)(r, near, s, k, padded, &r->outer, count, NULL,
+                         FD(rnn_at_step)(r, r->x, r->input.k, first, order + r->chunk));
         if (kind >= FD_GRU) {
-            for (int64_t i = 0; i < count; i++)
-                FD(gru_gates_row)(r, q + i * padded, k + i * padded, s, i,
-                                  r->z + ((first + i) * r->sizes.steps + t) * r->columns);
-            FD(rnn_multiply)(r, near, s_last, q, padded, &r->inner, count, (FD(rnn_ahead)){r->z, 0, 0});
+            for (int64_t i = 0; i < count; i++) FD(gru_gates_row)(r, q + i * padded, k + i * padded, s, i, z, step);
+            FD(rnn_multiply)(r, near, s_last, q, padded, &r->inner, count, NULL, (FD(rnn_ahead)){r->x, 0, 0});
         }
         for (int64_t i = 0; i < count; i++) {
             const int64_t at = (first + i) * r->sizes.steps + t;
@@ -111,13 +114,12 @@ static void FD(rnn_fwd_task)(void *arg, int64_t task, void *scratch) {
             }
             if (r->previous != NULL) memcpy(r->previous + at * units, hi, row_bytes);
             if (r->previous_c != NULL) memcpy(r->previous_c + at * units, ci, row_bytes);
-            const T *z = r->z + at * r->columns;
             if (kind == FD_LSTM)
-                FD(lstm_row)(r, hi, ci, s, i, z, kept);
+                FD(lstm_row)(r, hi, ci, s, i, z, step, kept);
             else if (kind >= FD_GRU)
-                FD(gru_state_row)(r, hi, s, s_last, i, z, kept);
+                FD(gru_state_row)(r, hi, s, s_last, i, z, step, kept);
             else
-                FD(plain_row)(r, hi, s, i, z);
+                FD(plain_row)(r, hi, s, i, z, step);
             memcpy(r->hs + at * units, hi, row_bytes);
         }
     }
@@ -127,19 +129,22 @@ static void FD(rnn_fwd_task)(void *arg, int64_t task, void *scratch) {
     }
 }
 
-/* computes  a recurrence over z = x w_x + b, by the formulas of backends/naive/recurrent.py
- * shapes    hs, previous, previous_c (N, T, H), h, c, h0, c0, mask (N, H), gates (N, T, 4 H or 3 H), z (N, T, G H),
- *           w_h (H, G H), b_h (G H), peepholes (3, H), lengths (N); G gates; NULL: not kept, or not there
+/* computes  a recurrence over x, by the formulas of backends/naive/recurrent.py
+ * shapes    hs, previous, previous_c (N, T, H), h, c, h0, c0, mask (N, H), gates (N, T, 4 H or 3 H), x (N, T, D),
+ *           w_x (D, G H), w_h (H, G H), b, b_h (G H), peepholes (3, H), lengths (N); G gates; NULL: not kept, or not
+ *           there
  * layout    row-major
- * touches   every element; of z none past a length
- * order     of each product as gemm_tile; then z + (s + b_h), then peepholes
+ * touches   every element
+ * order     of each product as gemm_tile; then (x w_x + b) + (s + b_h), then peepholes
  * source    Hochreiter and Schmidhuber 1997; Cho et al. 2014; Elman 1990 */
-static int FD(fd_rnn_fwd)(void *hs, void *h, void *c, void *previous, void *gates, void *previous_c, const void *z,
-                          const void *h0, const void *c0, const void *w_h, const void *b_h, const void *peepholes,
-                          const void *mask, const int64_t *lengths, const fd_rnn *sizes, int threads) {
-    FD(rnn) r = {.sizes = *sizes, .w_h = w_h, .mask = mask, .lengths = lengths, .hs = hs, .h = h, .c = c};
+static int FD(fd_rnn_fwd)(void *hs, void *h, void *c, void *previous, void *gates, void *previous_c, const void *x,
+                          const void *w_x, const void *b, const void *h0, const void *c0, const void *w_h,
+                          const void *b_h, const void *peepholes, const void *mask, const int64_t *lengths,
+                          const fd_rnn *sizes, int threads) {
+    FD(rnn) r = {.sizes = *sizes, .mask = mask, .lengths = lengths, .hs = hs, .h = h, .c = c};
     r.previous = previous, r.gates = gates, r.previous_c = previous_c;
-    r.z = z, r.h0 = h0, r.c0 = c0, r.b_h = b_h, r.peepholes = peepholes;
+    r.x = x, r.b = b, r.h0 = h0, r.c0 = c0, r.b_h = b_h, r.peepholes = peepholes;
+    r.input.from = w_x, r.input.k = sizes->features, r.outer.from = w_h;
     return FD(rnn_run)(&r, FD(rnn_fwd_task), 4, threads);
 }
 
@@ -194,12 +199,11 @@ static void FD(gru_row_bwd)(const FD(rnn) *r, T *dz, T *ds, T *dh, const T *gate
 }
 
 /* With reset_before: dz of r, and the part of dh that comes by way of q, from dq in `product`. */
-static void FD(gru_reset_row_bwd)(const FD(rnn) *r, T *dz, T *dh, T *product, int64_t i, const T *gates, const T *was,
+static void FD(gru_reset_row_bwd)(const FD(rnn) *r, T *dz, T *dh, const T *product, const T *gates, const T *was,
                                   const T *mask) {
     const int64_t units = r->sizes.units;
-    for (int64_t v = 0; v < r->vectors; v++) {
-        const int64_t u = v * VL, n = units - u;
-        const V dq = vload(FD(rnn_at)(product, r->rows, i, v)), reset = vload_upto(gates + units + u, n);
+    for (int64_t u = 0, n = units; u < units; u += VL, n -= VL) {
+        const V dq = vload(product + u), reset = vload_upto(gates + units + u, n);
         const V factor = mask == NULL ? VC(1) : vload_upto(mask + u, n);
         vstore_upto(dz + units + u, FD(vact_bwd)(dq * (factor * vload_upto(was + u, n)), reset, FD_SIGMOID, dq), n);
         vstore(dh + u, vload(dh + u) + factor * (dq * reset));
@@ -242,25 +246,25 @@ static void FD(rnn_bwd_task)(void *arg, int64_t task, void *scratch) {
             memcpy(a + i * r->columns, ds == NULL ? dz : ds, dz_bytes);
         }
         if (kind == FD_GRU_RESET_BEFORE) {
-            FD(rnn_multiply)(r, near, product, a + 2 * units, r->columns, &r->inner, count,
+            FD(rnn_multiply)(r, near, product, a + 2 * units, r->columns, &r->inner, count, NULL,
                              FD(rnn_at_step)(r, r->was, units, first, order - 1));
             for (int64_t i = 0; i < count; i++) {
                 const int64_t at = (first + i) * r->sizes.steps + t;
                 if (!FD(rnn_running)(r, first + i, t)) continue;
                 T *dz = r->dz + at * r->columns;
-                FD(gru_reset_row_bwd)(r, dz, dh + i * padded, product, i, r->gated + at * kept, r->was + at * units,
-                                      r->mask == NULL ? NULL : r->mask + (first + i) * units);
+                FD(gru_reset_row_bwd)(r, dz, dh + i * padded, product + i * r->inner.pitch, r->gated + at * kept,
+                                      r->was + at * units, r->mask == NULL ? NULL : r->mask + (first + i) * units);
                 memcpy(a + i * r->columns + units, dz + units, row_bytes);
             }
         }
-        FD(rnn_multiply)(r, near, product, a, r->columns, &r->outer, count,
+        FD(rnn_multiply)(r, near, product, a, r->columns, &r->outer, count, NULL,
                          FD(rnn_at_step)(r, r->gated, kept, first, order - 1));
         for (int64_t i = 0; i < count; i++) {
             if (!FD(rnn_running)(r, first + i, t)) continue;
-            for (int64_t v = 0; v < r->vectors; v++) {
-                T *to = dh + i * padded + v * VL;
-                V dk = vload(FD(rnn_at)(product, r->rows, i, v));
-                if (r->mask != NULL) dk *= vload_upto(r->mask + (first + i) * units + v * VL, units - v * VL);
+            for (int64_t u = 0; u < units; u += VL) {
+                T *to = dh + i * padded + u;
+                V dk = vload(product + i * r->outer.pitch + u);
+                if (r->mask != NULL) dk *= vload_upto(r->mask + (first + i) * units + u, units - u);
                 vstore(to, vload(to) + dk);
             }
         }
@@ -282,14 +286,15 @@ static int FD(fd_rnn_bwd)(void *dz, void *ds, void *dh0, void *dc0, const void *
                           const void *previous, const void *gates, const void *previous_c, const void *w_h,
                           const void *peepholes, const void *mask, const int64_t *lengths, const fd_rnn *sizes,
                           int threads) {
-    FD(rnn) r = {.sizes = *sizes, .w_h = w_h, .mask = mask, .lengths = lengths, .peepholes = peepholes};
+    FD(rnn) r = {.sizes = *sizes, .mask = mask, .lengths = lengths, .peepholes = peepholes};
     r.dz = dz, r.ds = ds, r.dh0 = dh0, r.dc0 = dc0, r.dhs = dhs, r.dh = dh, r.dc = dc;
-    r.was = previous, r.gated = gates, r.was_c = previous_c;
+    r.was = previous, r.gated = gates, r.was_c = previous_c, r.outer.from = w_h;
     return FD(rnn_run)(&r, FD(rnn_bwd_task), 2, threads);
 }
 
 #undef RNN_GATES
 #undef RNN_KEPT
 #undef RNN_NEAR_BYTES
+#undef RNN_SUMS_BYTES
 #undef RNN_FAR_ROWS
 #undef RNN_ONCE_ROWS

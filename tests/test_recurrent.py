@@ -305,6 +305,26 @@ def test_a_row_does_not_depend_on_the_others(engine: str) -> None:
                 np.testing.assert_array_equal(F.lstm(x[:n], h0[:n], c0[:n], *weights)[0], hs[:n])
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("name, options", KINDS, ids=str)
+def test_a_long_sequence_is_its_parts(name: str, options: dict[str, Any], reverse: bool) -> None:
+    """More steps than the compiled engine takes the inputs of at a time, for more sequences than a tile."""
+    n, t, h, part = 11, 210, 40, 21
+    rng = np.random.default_rng(5)
+    x, *states, w_x, w_h, b = (
+        moderate(rng, shape).astype(np.float32)
+        for shape in shapes(name, n, t, 5, h, options.get("reset_after", True))
+    )
+    arguments = {**options, "reverse": reverse}
+    whole = flat(getattr(F, name)(x, *states, w_x, w_h, b, **arguments))
+    found, order = np.empty_like(whole[0]), range(0, t, part)
+    for at in reversed(order) if reverse else order:
+        step = slice(at, at + part)
+        found[:, step], *states = flat(getattr(F, name)(x[:, step], *states, w_x, w_h, b, **arguments))
+    for here, there in zip(whole, [found, *states]):
+        np.testing.assert_array_equal(here, there)
+
+
 def test_a_ctx_is_for_its_own_backward() -> None:
     _, ctx = F.gru_forward(*arguments("gru", 2, 3, 4, 5))
     with pytest.raises(TypeError, match="lstm_backward: ctx must come from lstm_forward; got one from gru"):

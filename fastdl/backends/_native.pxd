@@ -38,7 +38,7 @@ cdef extern from "fastdl.h" nogil:
         double eps
 
     ctypedef struct fd_rnn:
-        int64_t batch, steps, units
+        int64_t batch, steps, features, units
         int64_t kind, reverse
 
     ctypedef struct fd_kernels:
@@ -89,8 +89,8 @@ cdef extern from "fastdl.h" nogil:
         int (*norm_bwd)(void *, void *, void *, const void *, const void *, const void *, const void *,
                         const void *, const void *, const fd_norm *, int, double, int) noexcept nogil
         int (*rnn_fwd)(void *, void *, void *, void *, void *, void *, const void *, const void *, const void *,
-                        const void *, const void *, const void *, const void *, const int64_t *,
-                        const fd_rnn *, int) noexcept nogil
+                        const void *, const void *, const void *, const void *, const void *, const void *,
+                        const int64_t *, const fd_rnn *, int) noexcept nogil
         int (*rnn_bwd)(void *, void *, void *, void *, const void *, const void *, const void *, const void *,
                         const void *, const void *, const void *, const void *, const void *,
                         const int64_t *, const fd_rnn *, int) noexcept nogil

@@ -345,7 +345,9 @@ def norm_bwd(
 
 
 def rnn_fwd(
-    z: np.ndarray,
+    x: np.ndarray,
+    w_x: np.ndarray,
+    b: np.ndarray | None,
     h0: np.ndarray,
     c0: np.ndarray | None,
     w_h: np.ndarray,
@@ -356,7 +358,7 @@ def rnn_fwd(
     plan: RecurrentPlan,
     keep: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, Saved | None]:
-    hs = empty((plan.batch, plan.steps, plan.units), z)
+    hs = empty((plan.batch, plan.steps, plan.units), x)
     h = empty_as(h0)
     c = None if c0 is None else empty_as(c0)
     previous = gates = previous_c = None
@@ -364,9 +366,9 @@ def rnn_fwd(
         previous = empty_as(hs)
         previous_c = None if c0 is None else empty_as(hs)
         if kept := shapes_recurrent.KEPT_GATES[plan.kind]:
-            gates = empty((plan.batch, plan.steps, kept * plan.units), z)
+            gates = empty((plan.batch, plan.steps, kept * plan.units), x)
     _native.rnn_fwd(
-        hs, h, c, previous, gates, previous_c, z, h0, c0, w_h, b_h, peepholes, mask, lengths,
+        hs, h, c, previous, gates, previous_c, x, w_x, b, h0, c0, w_h, b_h, peepholes, mask, lengths,
         plan, _RECURRENCE[plan.kind], current().threads,
     )  # fmt: skip
     saved = None if previous is None else (previous, hs if gates is None else gates, previous_c)

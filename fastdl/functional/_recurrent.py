@@ -1,7 +1,7 @@
 """What the recurrences and their cells share: one call, checked, run forward and back.
 
-The inputs of all steps go through one matrix product before the recurrence, and the gradients of the weights
-are products and sums over all steps after it; only what depends on the step before is the engine's loop.
+Forward is the engine's, all of it. The gradients of the inputs and the weights are products and sums over all
+steps after the engine's loop, which finds those of the gates.
 """
 
 from __future__ import annotations
@@ -160,10 +160,8 @@ def _run(call: RecurrentCall, keep: bool) -> tuple[tuple[Array, Array, Any], Any
     plan, b, b_h = call.plan, None, call.b
     if b_h is not None and plan.kind == "gru":
         b, b_h = b_h
-    z = call.ops.gemm(call.x, call.w_x, b).reshape(plan.batch, plan.steps, plan.columns)
-    hs, h, c, saved = call.ops.rnn_fwd(
-        z, call.h, call.c, call.w_h, b_h, call.peepholes, call.mask, call.lengths, plan, keep
-    )
+    states = call.h, call.c, call.w_h, b_h, call.peepholes, call.mask, call.lengths
+    hs, h, c, saved = call.ops.rnn_fwd(call.x, call.w_x, b, *states, plan, keep)
     if c is not None:
         c = restored(c, call.dtype)
     return (restored(hs, call.dtype), restored(h, call.dtype), c), saved

@@ -2,7 +2,7 @@
 
 
 cdef int unpack_rnn(fd_rnn *r, object plan, int kind) except -1:
-    r.batch, r.steps, r.units = plan.batch, plan.steps, plan.units
+    r.batch, r.steps, r.features, r.units = plan.batch, plan.steps, plan.features, plan.units
     r.kind, r.reverse = kind, plan.reverse
     return 0
 
@@ -14,7 +14,9 @@ def rnn_fwd(
     previous,    # OUT or None
     gates,       # OUT or None
     previous_c,  # OUT or None
-    z,           # IN
+    x,           # IN
+    w_x,         # IN
+    b,           # IN or None
     h0,          # IN
     c0,          # IN or None
     w_h,         # IN
@@ -29,13 +31,14 @@ def rnn_fwd(
     cdef Out hs_out = output(hs), h_out = output(h), c_out = optional_output(c)
     cdef Out previous_out = optional_output(previous), gates_out = optional_output(gates)
     cdef Out previous_c_out = optional_output(previous_c)
-    cdef In z_in = input(z), h0_in = input(h0), c0_in = input(c0), w_h_in = input(w_h), b_h_in = input(b_h)
+    cdef In x_in = input(x), w_x_in = input(w_x), b_in = input(b)
+    cdef In h0_in = input(h0), c0_in = input(c0), w_h_in = input(w_h), b_h_in = input(b_h)
     cdef In peepholes_in = input(peepholes), mask_in = input(mask), lengths_in = input(lengths)
     unpack_rnn(&sizes, plan, kind)
     with nogil:
         finish(kernels.rnn_fwd(
-            hs_out, h_out, c_out, previous_out, gates_out, previous_c_out, z_in, h0_in, c0_in, w_h_in, b_h_in,
-            peepholes_in, mask_in, <const int64_t *> lengths_in, &sizes, threads
+            hs_out, h_out, c_out, previous_out, gates_out, previous_c_out, x_in, w_x_in, b_in, h0_in, c0_in,
+            w_h_in, b_h_in, peepholes_in, mask_in, <const int64_t *> lengths_in, &sizes, threads
         ))
 
 

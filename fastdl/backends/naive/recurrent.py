@@ -1,7 +1,6 @@
 """Recurrences over time, one sequence and one step at a time.
 
-What does not depend on the step before is no part of it: the products with x, and the gradients of the
-weights, are `gemm` and `bias_grad` over all steps.
+The gradients of x and of the weights are no part of it: they are `gemm` and `bias_grad` over all steps.
 """
 
 from __future__ import annotations
@@ -20,7 +19,9 @@ Array = np.ndarray
 
 
 def rnn_fwd(
-    z: np.ndarray,
+    x: np.ndarray,
+    w_x: np.ndarray,
+    b: np.ndarray | None,
     h0: np.ndarray,
     c0: np.ndarray | None,
     w_h: np.ndarray,
@@ -31,7 +32,7 @@ def rnn_fwd(
     plan: RecurrentPlan,
     keep: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, Saved | None]:
-    """Run a recurrence over z = x·w_x, (N, T, gates·H). With k = mask∘h and s = k·w_h + b_h, at each step:
+    """Run a recurrence over x (N·T, D). With z = x·w_x + b, k = mask∘h and s = k·w_h + b_h, at each step:
 
     tanh, relu        h = act(z + s)
     lstm              i, f, o = σ(z_i + s_i + p_i∘c), σ(z_f + s_f + p_f∘c), σ(z_o + s_o + p_o∘c'),
@@ -40,29 +41,29 @@ def rnn_fwd(
     gru_reset_before  the same, but g = tanh(z_g + (r∘k)·w_g + b_g), with the last H columns of w_h and b_h
 
     The gates stand in the order i, f, g, o or u, r, g, the peepholes p in the order i, f, o. c0 is None but
-    for lstm; b_h, peepholes (3, H), mask (N, H) and lengths (N,) may be. Steps past a length give 0 and
+    for lstm; b, b_h, peepholes (3, H), mask (N, H) and lengths (N,) may be. Steps past a length give 0 and
     leave the state alone.
 
     Returns hs (N, T, H), the last h and c, and where `keep` says so what `rnn_bwd` needs: the h before each
     step, the gates (and s_g, for gru; only hs, for tanh and relu), and the c before each step.
     """
-    hs = np.zeros((plan.batch, plan.steps, plan.units), z.dtype)
+    hs = np.zeros((plan.batch, plan.steps, plan.units), x.dtype)
     h, c = h0.copy(), None if c0 is None else c0.copy()
     previous, previous_c = np.zeros_like(hs), None if c is None else np.zeros_like(hs)
     gates: Array | None = None
     for n, t in _places(lengths, plan):
-        k = _masked(mask, h, n)
+        z, k = _product(x[n * plan.steps + t], w_x, b), _masked(mask, h, n)
         previous[n, t] = h[n]
         if c is not None and previous_c is not None:
             previous_c[n, t] = c[n]
-            h[n], c[n], at = _lstm(z[n, t], k, c[n], w_h, b_h, peepholes)
+            h[n], c[n], at = _lstm(z, k, c[n], w_h, b_h, peepholes)
         elif plan.kind in ("tanh", "relu"):
-            h[n] = at = act_fwd(z[n, t] + _product(k, w_h, b_h), plan.kind)
+            h[n] = at = act_fwd(z + _product(k, w_h, b_h), plan.kind)
         else:
-            h[n], at = _gru(z[n, t], k, h[n], w_h, b_h, after=plan.kind == "gru")
+            h[n], at = _gru(z, k, h[n], w_h, b_h, after=plan.kind == "gru")
         hs[n, t] = h[n]
         if gates is None:
-            gates = np.zeros((plan.batch, plan.steps, at.size), z.dtype)
+            gates = np.zeros((plan.batch, plan.steps, at.size), x.dtype)
         gates[n, t] = at
     return hs, h, c, (previous, hs if gates is None else gates, previous_c) if keep else None
 

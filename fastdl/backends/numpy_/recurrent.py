@@ -15,7 +15,9 @@ Array = np.ndarray
 
 
 def rnn_fwd(
-    z: np.ndarray,
+    x: np.ndarray,
+    w_x: np.ndarray,
+    b: np.ndarray | None,
     h0: np.ndarray,
     c0: np.ndarray | None,
     w_h: np.ndarray,
@@ -28,6 +30,7 @@ def rnn_fwd(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, Saved | None]:
     """Run a recurrence; see `naive.rnn_fwd`."""
     h, c = h0.copy(), None if c0 is None else c0.copy()
+    z = _product(x, w_x, b).reshape(plan.batch, plan.steps, plan.columns)
     hs = np.empty((plan.batch, plan.steps, plan.units), z.dtype)
     previous, previous_c = np.empty_like(hs), None if c is None else np.empty_like(hs)
     gates = hs

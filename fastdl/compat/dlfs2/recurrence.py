@@ -58,10 +58,10 @@ def forward(
         hs, last, last_c, saved = _lstm_step(xs[:, 0], wx, wh, b, start, start_c)
     else:
         x = ready(xs, dtype).reshape(-1, plan.features)
-        z = product(x, _to_kernel(kind, wx), _to_kernel(kind, b), dtype)
-        w_h = ready(_to_kernel(kind, wh), dtype)
-        z = z.reshape(plan.batch, plan.steps, plan.columns)
-        hs, last, last_c, saved = engine().rnn_fwd(z, start, start_c, w_h, None, None, None, None, plan)
+        w_x, bias, w_h = (ready(_to_kernel(kind, w), dtype) for w in (wx, b, wh))
+        hs, last, last_c, saved = engine().rnn_fwd(
+            x, w_x, bias, start, start_c, w_h, None, None, None, None, plan
+        )
     return hs.astype(FLOAT32, copy=False), last, last_c, Run(plan, xs, (wx, wh, b), saved, dtype)
 
 
