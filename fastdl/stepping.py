@@ -138,9 +138,10 @@ class Optimizer(Configurable, ABC):
                 or not parameter.flags.writeable
             ):
                 raise TypeError(f"update: {key!r} must be a writable array of floats; got {parameter!r}")
-            checks.same_shape(
-                "update", f"the gradient of {key!r}", gradient.shape, parameter.shape, "the parameter"
-            )
+            if gradient.shape != parameter.shape:
+                checks.same_shape(
+                    "update", f"the gradient of {key!r}", gradient.shape, parameter.shape, "the parameter"
+                )
             work.append((key, parameter, gradient))
         self._change(work)
         if isinstance(params, ArrayDict):
@@ -180,12 +181,20 @@ class Optimizer(Configurable, ABC):
         hyper = self.hyper()
         shrinkage = 0.0 if self.decays else self.learning_rate * (self.weight_decay or 0.0)
         self.iterations += 1
+        update = backends.select(config.current().backend).update
         for (_, parameter, _), gradient, remembered in zip(work, gradients, slots):
+            rows = None
             if isinstance(gradient, RowGradient):
                 rows = np.ascontiguousarray(gradient.rows, np.int64)
-                self._change_one(parameter, gradient.values, remembered, hyper, shrinkage, rows)
-            else:
-                self._change_one(parameter, gradient, remembered, hyper, shrinkage)
+                gradient = gradient.values
+            # The primitive wants plain arrays; of a view, or float16, it gets a copy.
+            plain, gradient = canonical((parameter, gradient), _computed_in(parameter))
+            if shrinkage:
+                shrunk = ... if rows is None else rows
+                plain[shrunk] -= shrinkage * plain[shrunk]
+            update(self.kind, plain, gradient, remembered, hyper, rows)
+            if plain is not parameter:
+                parameter[...] = plain
 
     def _clipped(self, work: list[Work]) -> list[clipping.Gradient]:
         keys, gradients = [key for key, _, _ in work], [gradient for _, _, gradient in work]
@@ -196,25 +205,6 @@ class Optimizer(Configurable, ABC):
         if self.global_clipnorm:
             return clipping.by_global_norm(keys, gradients, self.global_clipnorm)
         return gradients
-
-    def _change_one(
-        self,
-        parameter: Array,
-        gradient: Array,
-        slots: list[Array],
-        hyper: tuple[float, ...],
-        shrinkage: float,
-        rows: Array | None = None,
-    ) -> None:
-        update = backends.select(config.current().backend).update
-        # The primitive wants plain arrays; of a view, or float16, it gets a copy.
-        plain, gradient = canonical((parameter, gradient), _computed_in(parameter))
-        if shrinkage:
-            shrunk = ... if rows is None else rows
-            plain[shrunk] -= shrinkage * plain[shrunk]
-        update(self.kind, plain, gradient, slots, hyper, rows)
-        if plain is not parameter:
-            parameter[...] = plain
 
 
 def _computed_in(parameter: Array) -> np.dtype[Any]:
