@@ -70,7 +70,6 @@ def _take(model: Trainer, batch: Batch, op: str, place: str, changes: Journal) -
     changes.note("gradients", model.zero_grads)
     model.await_grads()
     back(nested.rebuild(y, [gradient and gradient() for gradient in outcome.gradients]))
-    model.settle_grads()
     weights.add_penalty_gradients(model)
     logs = _noted(model, batch, outcome, logits)
     with Held():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastdl
-from fastdl import Input, Model, Sequential, batches, metrics, optimizers, step
+from fastdl import Input, Model, Sequential, batches, metrics, optimizers, step, stepping
 from fastdl.interrupts import Held
 from fastdl.layers import (
     GRU,
@@ -175,16 +175,16 @@ def test_ctrl_c_waits_for_the_parameters(engine: str, monkeypatch: pytest.Monkey
         case, expected = Case(), Case()
         for one in (case, expected):
             one.step()
-        change_one, calls = optimizers.Optimizer._change_one, []
+        prepare, calls = stepping.canonical, []  # once a parameter, before it is changed
 
-        def interrupting(*args: Any) -> None:
+        def interrupting(*args: Any) -> Any:
             calls.append(1)
             if len(calls) == 2:
                 interrupted()
-            change_one(*args)
+            return prepare(*args)
 
         with monkeypatch.context() as patch:
-            patch.setattr(optimizers.Optimizer, "_change_one", interrupting)
+            patch.setattr(stepping, "canonical", interrupting)
             with pytest.raises(KeyboardInterrupt):
                 case.step()
         assert len(calls) == len(case.model.params)

@@ -29,7 +29,7 @@ except ModuleNotFoundError as error:
         "fastdl is installed without its compiled extension, fastdl.backends._native: either it was left out "
         "(FASTDL_NO_EXT=1) or no C compiler could build it (pip install -v shows why)"
     ) from error
-from . import _native
+from . import _native, thread_control
 
 if TYPE_CHECKING:
     from ..shapes import ConvPlan, PoolPlan
@@ -425,31 +425,4 @@ def update(
     _native.update(p, g, slots, rows, count, width, _UPDATE[kind], hyper, current().threads)
 
 
-def _register_with_threadpoolctl() -> None:
-    """Let ``threadpoolctl.threadpool_limits`` reach the pool, as it reaches a BLAS."""
-    try:
-        from threadpoolctl import LibController, register
-    except ImportError:  # optional, and before version 3.2 not extensible
-        return
-
-    class FastdlController(LibController):
-        user_api = "fastdl"
-        internal_api = "fastdl"
-        filename_prefixes = ("_native",)
-        check_symbols = ("fd_get_num_threads", "fd_set_num_threads")
-
-        def get_num_threads(self) -> int:
-            return self.dynlib.fd_get_num_threads()
-
-        def set_num_threads(self, num_threads: int) -> None:
-            self.dynlib.fd_set_num_threads(num_threads)
-
-        def get_version(self) -> str:
-            from .. import __version__
-
-            return __version__
-
-    register(FastdlController)
-
-
-_register_with_threadpoolctl()
+thread_control.register()

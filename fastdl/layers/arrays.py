@@ -48,3 +48,42 @@ class ArrayDict(dict[str, Array]):
         self.version += 1
         for part in self.parts:
             part.touch()
+
+
+class GradientDict(ArrayDict):
+    """Gradients by name, which add up.
+
+    Attributes
+    ----------
+    awaited : set of str
+        Those that count as zeros whatever is in their arrays: what is added takes the place of it. To clear
+        an array and add to it would be two more passes over memory.
+    """
+
+    def __init__(self, *arrays: Any) -> None:
+        super().__init__(*arrays)
+        self.awaited: set[str] = set()
+
+    def add(self, name: str, gradient: Array) -> None:
+        """Add to a gradient, in place."""
+        if name in self.awaited:
+            self.awaited.remove(name)
+            np.copyto(self[name], gradient)
+        else:
+            np.add(self[name], gradient, out=self[name])
+
+    def expect(self) -> None:
+        """Let all count as zeros."""
+        self.awaited.update(self)
+
+    def zero(self) -> None:
+        """Set all to zero."""
+        self.expect()
+        self.settle()
+
+    def settle(self) -> GradientDict:
+        """Set to zero what is awaited and has not come, and return the gradients."""
+        for name in self.awaited:
+            self[name].fill(0)
+        self.awaited.clear()
+        return self

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 from .. import checks, config, initializers, nested
 from ..configurable import Configurable, next_name
 from ..random import generator
-from .arrays import Array, ArrayDict
+from .arrays import Array, ArrayDict, GradientDict
 from .guards import as_shapes, build_once, check_version
 from .masks import Maskable
 from .symbolic import Call, is_symbolic
@@ -121,8 +121,7 @@ class Layer(Maskable, Configurable, ABC):
         self.built = False
         self._being_built = False
         self._params = ArrayDict()
-        self._grads = ArrayDict()
-        self._awaited: set[str] = set()  # gradients that the next ones replace
+        self._grads = GradientDict()
         self._state = ArrayDict()
         self._random = generator(seed)
         self._back: Back | None = None
@@ -136,7 +135,7 @@ class Layer(Maskable, Configurable, ABC):
         for method in ("vjp", "partial_vjp", "vjp_fused", "masked_vjp"):
             if method in cls.__dict__:
                 setattr(cls, method, check_version(cls.__dict__[method]))
-        if "zero_grads" in cls.__dict__ and "await_grads" not in cls.__dict__:
+        if "zero_grads" in cls.__dict__ and "await_grads" not in cls.__dict__:  # it may do more than zero
             cls.await_grads = lambda self: self.zero_grads()  # type: ignore[method-assign]
         if cls.build is Layer.build:
             cls.build = build_once(Layer.build)  # type: ignore[method-assign, assignment]
@@ -319,9 +318,7 @@ class Layer(Maskable, Configurable, ABC):
     @property
     def grads(self) -> ArrayDict:
         """The gradients, under the names of `params`; they add up until `zero_grads`."""
-        if self._awaited:
-            self.settle_grads()
-        return self._grads
+        return self._grads.settle() if self._grads.awaited else self._grads
 
     @property
     def state(self) -> ArrayDict:
@@ -352,12 +349,7 @@ class Layer(Maskable, Configurable, ABC):
         """Add gradients by name to `grads`, in place; what was not computed is None."""
         for name, gradient in gradients.items():
             if gradient is not None:
-                own = self._grads[name]
-                if name in self._awaited:
-                    self._awaited.remove(name)
-                    np.copyto(own, gradient)
-                else:
-                    np.add(own, gradient, out=own)
+                self._grads.add(name, gradient)
 
     @property
     def trainable(self) -> bool:
@@ -374,24 +366,11 @@ class Layer(Maskable, Configurable, ABC):
 
     def zero_grads(self) -> None:
         """Set all gradients to zero."""
-        self._awaited.clear()
-        for gradient in self._grads.values():
-            gradient.fill(0)
+        self._grads.zero()
 
     def await_grads(self) -> None:
-        """Do what `zero_grads` does in the end, for a way back that follows at once.
-
-        The first gradient of a parameter takes the place of the one before, rather than be added to zeros,
-        which would be two more passes over memory. `settle_grads` ends this. Where a subclass has a
-        `zero_grads` of its own, that is called.
-        """
-        self._awaited.update(self._grads)
-
-    def settle_grads(self) -> None:
-        """Set to zero what was awaited and has not come."""
-        for name in self._awaited:
-            self._grads[name].fill(0)
-        self._awaited.clear()
+        """Do what `zero_grads` does, for somebody who goes back and takes an optimizer's step at once."""
+        self._grads.expect() if self.trainable else self._grads.zero()
 
     def leaves(self) -> Iterator[tuple[str, Layer]]:
         """Yield the layers this one is made of, each once, with the prefix of its parameters' names."""
@@ -461,7 +440,7 @@ class Layer(Maskable, Configurable, ABC):
         self.dtype = np.dtype(dtype)
         self._params.touch()
         self._params = ArrayDict({name: array.astype(dtype) for name, array in self._params.items()})
-        self._grads = ArrayDict({name: np.zeros_like(array) for name, array in self._params.items()})
+        self._grads = GradientDict({name: np.zeros_like(array) for name, array in self._params.items()})
         self._state = ArrayDict({name: array.astype(dtype) for name, array in self._state.items()})
         return self
 

@@ -71,10 +71,6 @@ class Composite(Layer):
         for layer in self.layers:
             layer.await_grads()
 
-    def settle_grads(self) -> None:
-        for layer in self.layers:
-            layer.settle_grads()
-
     def reset_states(self) -> None:
         for layer in self.layers:
             layer.reset_states()
