@@ -52,6 +52,7 @@ FD_TARGET("avx2,fma")
 #include "pool.h"
 #include "pool_max.h"
 #include "pool_average.h"
+#include "pooled_dw.h"
 #include "upsample.h"
 
 #include "rows.h"
@@ -81,6 +82,7 @@ const fd_kernels FD(fd_row) = {
     .conv_fwd = FD(fd_conv_fwd),
     .conv_dx = FD(fd_conv_dx),
     .conv_dw = FD(fd_conv_dw),
+    .conv_dw_pooled = FD(fd_conv_dw_pooled),
     .maxpool_fwd = FD(fd_maxpool_fwd),
     .maxpool_gated = FD(fd_maxpool_gated),
     .maxpool_bwd = FD(fd_maxpool_bwd),

@@ -103,12 +103,14 @@ typedef struct {
     int (*gemm)(void *c, const void *a, const void *b, const void *bias, const void *scale, int64_t m, int64_t n,
                 int64_t k, int trans_a, int trans_b, int act, double alpha, int threads);
 
-    /* conv.h */
+    /* conv.h, conv_dw.h, pooled_dw.h */
     int (*conv_fwd)(void *y, const void *x, const void *w, const void *b, const void *scale, const fd_conv *plan,
                     int act, double alpha, int threads);
     int (*conv_dx)(void *dx, const void *dy, const void *w, const void *b, const void *scale, const fd_conv *plan,
                    int act, double alpha, int threads);
     int (*conv_dw)(void *dw, const void *dy, const void *x, const fd_conv *plan, int threads);
+    int (*conv_dw_pooled)(void *dw, const void *dy, const void *index, const void *x, const fd_conv *plan,
+                          const fd_pool *pool, int threads);
 
     /* pool.h; index is uint8_t when a window has at most 256 cells, else int32_t, and may be NULL */
     int (*maxpool_fwd)(void *y, void *index, const void *x, const fd_pool *plan, int threads);

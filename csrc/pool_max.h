@@ -2,19 +2,73 @@
 
 typedef int32_t FD(words) __attribute__((vector_size(4 * VL)));
 
+/* The first n lanes as bytes. */
+FD_INLINE void FD(bytes_store)(uint8_t *to, I lanes, int64_t n) {
+    const FD(bytes) narrow = vnarrow(lanes);
+    if (n >= VL) {
+        memcpy(to, &narrow, sizeof narrow);
+        return;
+    }
+#if FD_ISA == FD_AVX512
+    __m128i wide = {0};
+    memcpy(&wide, &narrow, sizeof narrow);
+    _mm_mask_storeu_epi8(to, (__mmask16)((1u << n) - 1u), wide);
+#else
+    for (int64_t l = 0; l < n; l++) to[l] = narrow[l];
+#endif
+}
+
 FD_INLINE void FD(index_store)(const FD(pool) *pool, int64_t y, I tap, int64_t n) {
     if (pool->index == NULL) return;
     if (pool->taps <= 256) {
-        const FD(bytes) narrow = vnarrow(tap);
-        uint8_t *index = (uint8_t *)pool->index + y;
-        if (n == VL)
-            memcpy(index, &narrow, sizeof narrow);
-        else
-            for (int64_t l = 0; l < n; l++) index[l] = narrow[l];
+        FD(bytes_store)((uint8_t *)pool->index + y, tap, n);
     } else {
         const FD(words) narrow = __builtin_convertvector(tap, FD(words));
         memcpy((int32_t *)pool->index + y, &narrow, (size_t)n * sizeof(int32_t));
     }
+}
+
+/* Where the first n lanes are at most 0. */
+FD_INLINE void FD(gate_store)(uint8_t *closed, V v, int64_t n) {
+#if FD_ISA == FD_AVX512
+#if TBYTES == 4
+    const __mmask16 shut = _mm512_cmp_ps_mask((__m512)v, _mm512_setzero_ps(), _CMP_LE_OQ);
+#else
+    const __mmask16 shut = _mm512_cmp_pd_mask((__m512d)v, _mm512_setzero_pd(), _CMP_LE_OQ);
+#endif
+    const __m128i bytes = _mm_maskz_set1_epi8(shut, 1);
+    if (n >= VL)
+        memcpy(closed, &bytes, VL);
+    else
+        _mm_mask_storeu_epi8(closed, (__mmask16)((1u << n) - 1u), bytes);
+#else
+    FD(bytes_store)(closed, (I)(v <= VC(0)) & 1, n);
+#endif
+}
+
+/* The left, and the right, of neighbouring columns. */
+FD_INLINE V FD(left_columns)(V a, V b) {
+#if VL == 16
+    return VSHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+#elif VL == 8
+    return VSHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+#elif VL == 4
+    return VSHUFFLE(a, b, 0, 2, 4, 6);
+#else
+    return VSHUFFLE(a, b, 0, 2);
+#endif
+}
+
+FD_INLINE V FD(right_columns)(V a, V b) {
+#if VL == 16
+    return VSHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+#elif VL == 8
+    return VSHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+#elif VL == 4
+    return VSHUFFLE(a, b, 1, 3, 5, 7);
+#else
+    return VSHUFFLE(a, b, 1, 3);
+#endif
 }
 
 /* Lanes where v takes the place of the best of all later taps. Downwards, the first NaN and the first of the largest
@@ -113,27 +167,55 @@ static void FD(max_whole_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_
 #undef ROW
 }
 
-/* Where the cells of a row's windows are at most 0: windows two columns wide tile x. */
-FD_INLINE void FD(max_gate)(const FD(pool) *pool, int64_t x, int64_t cells) {
+/* What max_whole does with windows of two neighbouring columns, whose rows are read once; and the gate of their cells,
+ * if it is wanted. The last vector of a row begins where it fits, and does some windows again. */
+FD_INLINE void FD(max_pairs)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns, int64_t height, int gated) {
     const int64_t *size = pool->plan.size, *step = pool->step;
-    for (int64_t d = 0; d < size[0]; d++)
-        for (int64_t h = 0; h < size[1]; h++) {
-            const int64_t row = x + d * step[0] + h * step[1];
-            int64_t i = 0;
-            for (; i + VL <= cells; i += VL) {
-                const FD(bytes) narrow = vnarrow((I)(vload(pool->from + row + i) <= VC(0)) & 1);
-                memcpy(pool->closed + row + i, &narrow, sizeof narrow);
+    for (int64_t past = 0; past < columns; past += VL) {
+        const int64_t c = columns < VL ? 0 : FD(least)(past, columns - VL), n = FD(least)(columns, VL);
+        const int64_t low_n = FD(least)(2 * n, VL), high_n = 2 * n - low_n;
+        V best = {0};
+        I winner = {0};
+        for (int64_t d = size[0] - 1; d >= 0; d--)
+#pragma GCC unroll 2
+            for (int64_t h = height - 1; h >= 0; h--) {
+                const int64_t cells = x + d * step[0] + h * step[1] + 2 * c;
+                const V low = vload_upto(pool->from + cells, low_n), high = vload_upto(pool->from + cells + VL, high_n);
+                if (gated) {
+                    FD(gate_store)(pool->closed + cells, low, low_n);
+                    FD(gate_store)(pool->closed + cells + VL, high, high_n);
+                }
+                const V left = FD(left_columns)(low, high), right = FD(right_columns)(low, high);
+                const int last = d == size[0] - 1 && h == height - 1;
+                const I tap = (TI)((d * height + h) * 2) - (I){0}, all = ~(I){0};
+                const I right_wins = last ? all : FD(max_wins)(right, best);
+                best = vselect(right_wins, right, best);
+                winner = ((tap + 1) & right_wins) | (winner & ~right_wins);
+                const I left_wins = FD(max_wins)(left, best);
+                best = vselect(left_wins, left, best);
+                winner = (tap & left_wins) | (winner & ~left_wins);
             }
-            for (; i < cells; i++) pool->closed[row + i] = pool->from[row + i] <= 0;
-        }
+        vstore_upto(pool->to + y + c, best, n);
+        FD(index_store)(pool, y + c, winner, n);
+    }
+}
+
+FD_INLINE void FD(max_pairs_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns, int gated) {
+    if (pool->plan.size[1] == 2)
+        FD(max_pairs)(pool, y, x, columns, 2, gated);
+    else
+        FD(max_pairs)(pool, y, x, columns, pool->plan.size[1], gated);
 }
 
 static void FD(max_gated_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns) {
-    FD(max_whole)(pool, y, x, columns, 2, 2, 1);
-    FD(max_gate)(pool, x, 2 * columns);
+    FD(max_pairs_row)(pool, y, x, columns, 1);
 }
 
 static void FD(max_indexed_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns) {
+    if (pool->lane == 2 && pool->plan.size[2] == 2) {
+        FD(max_pairs_row)(pool, y, x, columns, 0);
+        return;
+    }
 #define ROW(width, lane) FD(max_whole)(pool, y, x, columns, width, lane, 1)
     FD_WITH_POOLING(ROW, pool->plan.size[2], pool->lane);
 #undef ROW
@@ -156,7 +238,9 @@ static void FD(maxpool_gated_task)(void *arg, int64_t task, void *scratch) {
     FD(maxpool_fwd_task)(arg, task, scratch);
     const int64_t tasks = (pool->planes + pool->share - 1) / pool->share * pool->strips;
     const int64_t cells = pool->planes * pool->plan.in[0] * pool->step[0], piece = (cells + tasks - 1) / tasks;
-    for (int64_t i = task * piece; i < FD(least)((task + 1) * piece, cells); i++) pool->closed[i] = pool->from[i] <= 0;
+    const int64_t past = FD(least)((task + 1) * piece, cells);
+    for (int64_t i = task * piece; i < past; i += VL)
+        FD(gate_store)(pool->closed + i, vload_upto(pool->from + i, past - i), past - i);
 }
 
 /* computes  y[n, c, o] = max over the real cells k of window o of x[n, c, o*stride + k - pad], and the k that won:

@@ -65,6 +65,14 @@ def _cases() -> dict[str, Callable[[backends.Ops], object]]:
         y, index = ops.maxpool_fwd(x, pool)
         return y, index, ops.maxpool_bwd(y, index, pool), ops.avgpool_bwd(y, pool)
 
+    def pooled(ops: backends.Ops) -> np.ndarray:
+        images, kernels = x[:, :3].copy(), w[:, :3].copy()
+        plan = conv_plan("conv2d", images.shape, kernels.shape, None, ndim=2, padding=1)
+        windows = pool_plan("max_pool2d", plan.y_shape, 2, ndim=2)
+        largest, index = ops.maxpool_fwd(dy, windows)
+        dw: np.ndarray = ops.conv_dw_pooled(largest, index, images, plan, windows)
+        return dw
+
     def update(ops: backends.Ops) -> tuple[np.ndarray, ...]:
         p, m, v = flat.copy(), np.zeros_like(flat), np.zeros_like(flat)
         ops.update("adam", p, flat, [m, v, flat[:0]], (0.01, 0.9, 0.999, 1e-7, 0.0, 0.0))
@@ -75,6 +83,7 @@ def _cases() -> dict[str, Callable[[backends.Ops], object]]:
         "conv_fwd": lambda ops: ops.conv_fwd(x, w, bias, conv, "relu"),
         "conv_dx": lambda ops: ops.conv_dx(dy, w, None, conv),
         "conv_dw": lambda ops: ops.conv_dw(dy, x, conv),
+        "conv_dw_pooled": pooled,
         "bias_grad": lambda ops: ops.bias_grad(dy, 9, 24, 900),
         "pool": pool_both,
         "act_fwd": lambda ops: ops.act_fwd(flat, "tanh"),

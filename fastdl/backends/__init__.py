@@ -39,6 +39,7 @@ class Ops:
     conv_fwd: Primitive
     conv_dx: Primitive
     conv_dw: Primitive
+    conv_dw_pooled: Primitive
     conv_algorithm: Primitive
     bias_grad: Primitive
     maxpool_fwd: Primitive

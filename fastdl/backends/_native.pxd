@@ -50,6 +50,8 @@ cdef extern from "fastdl.h" nogil:
         int (*conv_dx)(void *, const void *, const void *, const void *, const void *, const fd_conv *, int,
                         double, int) noexcept nogil
         int (*conv_dw)(void *, const void *, const void *, const fd_conv *, int) noexcept nogil
+        int (*conv_dw_pooled)(void *, const void *, const void *, const void *, const fd_conv *, const fd_pool *,
+                              int) noexcept nogil
         int (*maxpool_fwd)(void *, void *, const void *, const fd_pool *, int) noexcept nogil
         int (*maxpool_gated)(void *, void *, uint8_t *, const void *, const fd_pool *, int) noexcept nogil
         int (*maxpool_bwd)(void *, const void *, const void *, const fd_pool *, int) noexcept nogil

@@ -64,6 +64,16 @@ def conv_dx(
 def conv_dw(
     dw: np.ndarray, dy: np.ndarray, x: np.ndarray, plan: ConvPlan, strict: bool, threads: int
 ) -> None: ...
+def conv_dw_pooled(
+    dw: np.ndarray,
+    dy: np.ndarray,
+    index: np.ndarray,
+    x: np.ndarray,
+    plan: ConvPlan,
+    pool: PoolPlan,
+    strict: bool,
+    threads: int,
+) -> None: ...
 def conv_algorithm(primitive: str, dtype: int, plan: ConvPlan, strict: bool) -> int: ...
 def maxpool_fwd(
     y: np.ndarray, index: np.ndarray | None, x: np.ndarray, plan: PoolPlan, threads: int

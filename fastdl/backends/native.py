@@ -108,6 +108,14 @@ def conv_dw(dy: np.ndarray, x: np.ndarray, plan: ConvPlan) -> np.ndarray:
     return dw
 
 
+def conv_dw_pooled(
+    dy: np.ndarray, index: np.ndarray, x: np.ndarray, plan: ConvPlan, pool: PoolPlan
+) -> np.ndarray:
+    dw = empty(plan.w_shape, x)
+    _native.conv_dw_pooled(dw, dy, index, x, plan, pool, _strict(), current().threads)
+    return dw
+
+
 def conv_algorithm(primitive: str, plan: ConvPlan, dtype: np.dtype) -> str:
     return CONV_ALGORITHMS[_native.conv_algorithm(primitive, dtype == np.float64, plan, _strict())]
 

@@ -65,6 +65,24 @@ def conv_dw(
         finish(kernels.conv_dw(dw_out, dy_in, x_in, &sizes, threads))
 
 
+def conv_dw_pooled(
+    dw,     # OUT
+    dy,     # IN
+    index,  # IN
+    x,      # IN
+    plan, pool, bint strict, int threads,
+):
+    cdef Kernels kernels = kernels_of(dw)
+    cdef fd_conv sizes
+    cdef fd_pool windows
+    cdef Out dw_out = output(dw)
+    cdef In dy_in = input(dy), index_in = input(index), x_in = input(x)
+    unpack_conv(&sizes, plan, strict)
+    unpack_pool(&windows, pool)
+    with nogil:
+        finish(kernels.conv_dw_pooled(dw_out, dy_in, index_in, x_in, &sizes, &windows, threads))
+
+
 def conv_algorithm(str primitive, int dtype, plan, bint strict):
     """Return the algorithm that serves plan in conv_fwd, conv_dx or conv_dw; no array is touched."""
     cdef const fd_kernels *kernels = fd_kernels_for(dtype)

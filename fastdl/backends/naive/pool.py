@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..views import volume
+from .conv import conv_dw
 
 if TYPE_CHECKING:
-    from ...shapes import PoolPlan
+    from ...shapes import ConvPlan, PoolPlan
     from ...shapes_upsample import UpsamplePlan
 
 Index = tuple[int, ...]
@@ -74,6 +75,13 @@ def maxpool_bwd(dy: np.ndarray, index: np.ndarray, plan: PoolPlan) -> np.ndarray
         winner = dict(_window(out, plan))[int(index5[(n, c, *out)])]
         dx5[(n, c, *winner)] += dy5[(n, c, *out)]
     return dx
+
+
+def conv_dw_pooled(
+    dy: np.ndarray, index: np.ndarray, x: np.ndarray, plan: ConvPlan, pool: PoolPlan
+) -> np.ndarray:
+    """What `conv_dw` makes of `maxpool_bwd`: dw of a convolution whose output is pooled."""
+    return conv_dw(maxpool_bwd(dy, index, pool), x, plan)
 
 
 def maxpool_share(dy: np.ndarray, x: np.ndarray, y: np.ndarray, plan: PoolPlan) -> np.ndarray:

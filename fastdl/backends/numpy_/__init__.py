@@ -26,6 +26,7 @@ from .pointwise import (
 from .pool import (
     avgpool_bwd,
     avgpool_fwd,
+    conv_dw_pooled,
     maxpool_bwd,
     maxpool_fwd,
     maxpool_gated,
@@ -45,6 +46,7 @@ __all__ = [
     "col2im",
     "conv_algorithm",
     "conv_dw",
+    "conv_dw_pooled",
     "conv_dx",
     "conv_fwd",
     "dropout_bwd",

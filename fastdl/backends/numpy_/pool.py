@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..views import cropped, inside, volume, windows
+from .conv import conv_dw
 
 if TYPE_CHECKING:
-    from ...shapes import PoolPlan
+    from ...shapes import ConvPlan, PoolPlan
     from ...shapes_upsample import UpsamplePlan
 
 
@@ -94,6 +95,13 @@ def maxpool_bwd(dy: np.ndarray, index: np.ndarray, plan: PoolPlan) -> np.ndarray
         target = seen[(..., *tap)]
         np.add(target, dy5, out=target, where=index5 == number)
     return cropped(frame, plan)
+
+
+def conv_dw_pooled(
+    dy: np.ndarray, index: np.ndarray, x: np.ndarray, plan: ConvPlan, pool: PoolPlan
+) -> np.ndarray:
+    """What `conv_dw` makes of `maxpool_bwd`: dw of a convolution whose output is pooled."""
+    return conv_dw(maxpool_bwd(dy, index, pool), x, plan)
 
 
 def maxpool_share(dy: np.ndarray, x: np.ndarray, y: np.ndarray, plan: PoolPlan) -> np.ndarray:

@@ -7,10 +7,10 @@ and a convolution, and the gradient of the images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,11 +23,28 @@ from ..tier import STATE, credit, recall, remember
 from .arrays import Array, floats
 from .layers import close_gate, convolve, pooling_gradient, window_of
 
-__all__ = ["DeepConvNet", "SimpleConvNet"]
+__all__ = [
+    "DEEP",
+    "SIMPLE",
+    "Block",
+    "DeepConvNet",
+    "SimpleConvNet",
+    "Way",
+    "go_back",
+    "go_forward",
+    "gradients",
+    "last_was",
+]
+
+SIMPLE = ("Conv1", "Affine1", "Affine2")
+"""The layers with parameters of chapter 7's network, and"""
+
+DEEP = (0, 2, 5, 7, 10, 12, 15, 18)
+"""chapter 8's."""
 
 
 @dataclass
-class _Block:
+class Block:
     """A convolution, its ReLU, and the pooling of that, if there is one, as a forward pass left them.
 
     Attributes
@@ -53,6 +70,28 @@ class _Block:
         )
 
 
+class Way(NamedTuple):
+    """How blocks are found, and their passes.
+
+    Attributes
+    ----------
+    images : int
+        Of how many a batch is at least that goes through blocks.
+    size : callable
+        Takes layers and a place; returns of how many layers the block is that begins there: 3, 2, or 0 where
+        none does.
+    forward : callable
+        Takes the layers of a block, and x.
+    backward : callable
+        Takes a block, the gradient of its output, and whether it is the first: its images get no gradient.
+    """
+
+    images: int
+    size: Callable[[Sequence[Any], int], int]
+    forward: Callable[[Sequence[Any], Array], Block]
+    backward: Callable[[Block, Any, bool], Any]
+
+
 @dataclass
 class _Passes:
     """What a network keeps between its passes.
@@ -66,7 +105,7 @@ class _Passes:
     """
 
     met: set[Any] = field(default_factory=set)
-    blocks: dict[int, _Block] = field(default_factory=dict)
+    blocks: dict[int, Block] = field(default_factory=dict)
 
 
 class SimpleConvNet:
@@ -77,12 +116,12 @@ class SimpleConvNet:
 
     def predict(self, x: Any) -> Array:
         """Return the scores of images (N, C, H, W)."""
-        return _forward(self, list(self.layers.values()), x)
+        return go_forward(self, list(self.layers.values()), x, _FUSED)
 
     def gradient(self, x: Any, t: Any) -> dict[str, Array]:
         """Return the gradients of all parameters, by name, from images and labels."""
-        _backward(self, list(self.layers.values()), x, t)
-        return _gradients([self.layers[name] for name in ("Conv1", "Affine1", "Affine2")])
+        go_back(self, list(self.layers.values()), x, t, _FUSED)
+        return gradients(self.layers, SIMPLE)
 
 
 class DeepConvNet:
@@ -93,32 +132,34 @@ class DeepConvNet:
 
     def predict(self, x: Any, train_flg: Any = False) -> Array:
         """Return the scores of images (N, C, H, W); in training, with dropout."""
-        return _forward(self, self.layers, x, train_flg)
+        return go_forward(self, self.layers, x, _FUSED, train_flg)
 
     def gradient(self, x: Any, t: Any) -> dict[str, Array]:
         """Return the gradients of all parameters, by name, from images and labels."""
-        _backward(self, self.layers, x, t)
-        return _gradients([self.layers[i] for i in (0, 2, 5, 7, 10, 12, 15, 18)])
+        go_back(self, self.layers, x, t, _FUSED)
+        return gradients(self.layers, DEEP)
 
 
-def _gradients(layers: Sequence[Any]) -> dict[str, Array]:
+def gradients(layers: Any, places: Sequence[Any]) -> dict[str, Array]:
+    """Return the gradients of parameters, by name, of the layers in these places."""
     found = {}
-    for i, layer in enumerate(layers, 1):
-        found[f"W{i}"], found[f"b{i}"] = layer.dW, layer.db
+    for i, place in enumerate(places, 1):
+        found[f"W{i}"], found[f"b{i}"] = layers[place].dW, layers[place].db
     return found
 
 
-def _forward(model: Any, layers: Sequence[Any], x: Any, train_flg: Any = None) -> Array:
+def go_forward(model: Any, layers: Sequence[Any], x: Any, way: Way, train_flg: Any = None) -> Array:
     """Go through the layers; from the second time on that images of a kind come, in blocks."""
     kind = (floats(x).shape, x.dtype)
     state = vars(model).get(STATE)
     passes: _Passes = _Passes() if state is None or state.value is None else state.value
     passes.blocks.clear()
+    in_blocks = kind in passes.met and len(x) >= way.images
     i = 0
     while i < len(layers):
-        size = _block_size(layers, i) if kind in passes.met else 0
+        size = way.size(layers, i) if in_blocks else 0
         if size:
-            block = _block_forward(layers[i : i + size], x)
+            block = way.forward(layers[i : i + size], x)
             x = block.relu
             i += size
             passes.blocks[i - 1] = block
@@ -133,21 +174,20 @@ def _forward(model: Any, layers: Sequence[Any], x: Any, train_flg: Any = None) -
 
 
 def _block_size(layers: Sequence[Any], i: int) -> int:
-    """Return of how many layers the block is that begins at i: 3, 2, or 0 where none does."""
-    if not _last_was(layers[i], "Convolution", AffineContext) or i + 1 == len(layers):
+    if not last_was(layers[i], "Convolution", AffineContext) or i + 1 == len(layers):
         return 0
-    if not _last_was(layers[i + 1], "Relu", type(None)) or "mask" not in vars(layers[i + 1]):
+    if not last_was(layers[i + 1], "Relu", type(None)) or "mask" not in vars(layers[i + 1]):
         return 0
-    return 3 if i + 2 < len(layers) and _last_was(layers[i + 2], "Pooling", PoolContext) else 2
+    return 3 if i + 2 < len(layers) and last_was(layers[i + 2], "Pooling", PoolContext) else 2
 
 
-def _last_was(layer: Any, name: str, kind: type) -> bool:
+def last_was(layer: Any, name: str, kind: type) -> bool:
     """Return whether fastdl did a layer's last forward pass, as what it left says."""
     state = vars(layer).get(STATE)
     return state is not None and type(layer).__name__ == name and isinstance(state.value, kind)
 
 
-def _block_forward(layers: Sequence[Any], x: Array) -> _Block:
+def _block_forward(layers: Sequence[Any], x: Array) -> Block:
     start = perf_counter()
     conv, relu, *pool = layers
     y, ctx = convolve(conv, x, "relu")
@@ -162,10 +202,10 @@ def _block_forward(layers: Sequence[Any], x: Array) -> _Block:
     conv.col_W = conv.W.reshape(conv.W.shape[0], -1).T
     remember(conv, AffineContext(ctx.call._replace(activation="linear"), None))
     credit(layers, 0, perf_counter() - start)
-    return _Block(layers, out)
+    return Block(layers, out)
 
 
-def _backward(model: Any, layers: Sequence[Any], x: Any, t: Any) -> None:
+def go_back(model: Any, layers: Sequence[Any], x: Any, t: Any, way: Way) -> None:
     """Do a forward and a backward pass; the first convolution's images get no gradient."""
     recall(model)
     model.loss(x, t)
@@ -179,11 +219,11 @@ def _backward(model: Any, layers: Sequence[Any], x: Any, t: Any) -> None:
             i -= 1
             continue
         i -= len(block.layers)
-        dout = _block_backward(block, dout, first=i < 0)
+        dout = way.backward(block, dout, i < 0)
     blocks.clear()
 
 
-def _block_backward(block: _Block, dout: Any, first: bool) -> Any:
+def _block_backward(block: Block, dout: Any, first: bool) -> Any:
     start = perf_counter()
     conv, relu, *pool = block.layers
     ctx = recall(conv)
@@ -194,9 +234,16 @@ def _block_backward(block: _Block, dout: Any, first: bool) -> Any:
     else:
         close_gate(dz, relu.mask)
     db = ops.bias_grad(dz, *dz.shape[:2], dz.shape[2] * dz.shape[3])
-    if pool:
-        dz = pooling_gradient(dz, recall(pool[0]))
-    dx, conv.dW, _ = F.conv2d_backward(dz, ctx, ("w",) if first else ("x", "w"))
+    if pool and first:
+        pooling, dx = recall(pool[0]), None
+        conv.dW = ops.conv_dw_pooled(dz, pooling.index, ctx.call.x, ctx.call.plan, pooling.plan)
+    else:
+        if pool:
+            dz = pooling_gradient(dz, recall(pool[0]))
+        dx, conv.dW, _ = F.conv2d_backward(dz, ctx, ("w",) if first else ("x", "w"))
     conv.db = db
     credit(block.layers, 1, perf_counter() - start)
     return dx
+
+
+_FUSED = Way(1, _block_size, _block_forward, _block_backward)
