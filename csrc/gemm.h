@@ -19,7 +19,8 @@
 #endif
 #define NR (NV * VL)
 
-#define KC (2048 / TBYTES)        /* steps of k a block: a B panel of KC steps stays in the level-2 cache beside A's */
+/* Steps of k a block: MR rows of A stay in a level-1 cache of 32 KB, and panels of B in the level-2 cache. */
+#define KC (TBYTES == 8 ? 400 : 512)
 #define GEMM_AHEAD 16             /* rows of B that are asked for ahead where each is a piece of a longer one */
 #define LINE (64 / TBYTES)        /* elements of a cache line */
 #define GEMM_ASKS (MR * NV >= 24) /* whether a step is long enough to ask for memory on the way */
@@ -99,15 +100,18 @@ typedef struct {
     int resumed, rectified; /* c holds the sums of the steps before; the result goes through ReLU */
 } FD(tile_end);
 
-/* c = relu((c + acc) + bias), of these what `end` asks for: straight from the registers. */
-FD_INLINE void FD(end_tile)(const FD(tile_end) *end, V acc[MR][NV], int mr, int nv) {
+/* c = relu((c + acc) + bias), of these what `end` asks for: straight from the registers. `whole`: all of the tile
+ * exists, and nothing is asked at each vector. */
+FD_INLINE void FD(end_vectors)(const FD(tile_end) *end, V acc[MR][NV], int mr, int nv, int whole) {
+    T *const c = end->c; /* a store could change what lies in memory */
+    const int64_t pitch = end->pitch, columns = whole ? nv * VL : end->columns, rows = whole ? mr : end->rows;
 #pragma GCC unroll 4
     for (int j = 0; j < nv; j++) {
-        const int64_t left = end->columns - j * VL;
+        const int64_t left = columns - j * VL;
         if (end->resumed)
 #pragma GCC unroll 8
             for (int i = 0; i < mr; i++)
-                if (i < end->rows) acc[i][j] = vload_upto(end->c + i * end->pitch + j * VL, left) + acc[i][j];
+                if (i < rows) acc[i][j] = vload_upto(c + i * pitch + j * VL, left) + acc[i][j];
         if (end->bias != NULL) {
             const V bias = vload_upto(end->bias + j * VL, left);
 #pragma GCC unroll 8
@@ -119,10 +123,17 @@ FD_INLINE void FD(end_tile)(const FD(tile_end) *end, V acc[MR][NV], int mr, int 
     }
 #pragma GCC unroll 8
     for (int i = 0; i < mr; i++) {
-        if (i >= end->rows) return;
+        if (i >= rows) return;
 #pragma GCC unroll 4
-        for (int j = 0; j < nv; j++) vstore_upto(end->c + i * end->pitch + j * VL, acc[i][j], end->columns - j * VL);
+        for (int j = 0; j < nv; j++) vstore_upto(c + i * pitch + j * VL, acc[i][j], columns - j * VL);
     }
+}
+
+FD_INLINE void FD(end_tile)(const FD(tile_end) *end, V acc[MR][NV], int mr, int nv) {
+    if (end->rows == mr && end->columns >= nv * VL)
+        FD(end_vectors)(end, acc, mr, nv, 1);
+    else
+        FD(end_vectors)(end, acc, mr, nv, 0);
 }
 
 /* What a later tile will read, asked for while this one is computed: before step p, a multiple of `every`, the cache

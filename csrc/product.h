@@ -1,11 +1,10 @@
 /* product.h: the matrix product around the micro-kernel of gemm.h.
  *
  * # Design: one block of k after the other, and in it a few panels of columns at a time with all rows of a task.
- *   - A panel: MR rows as they lie; packed as [k][MR] by all threads together and filled up with zeros where a is
- *     transposed or rows are missing.
- *   - B panel: packed as [k][width] by the task that needs it, and while tiles are computed the source of the next
- *     ones is asked for: far memory is read in the time of the products. As it lies where rows are short, or a has few
- *     panels: packing would cost more than the pieces of rows do then.
+ *   - A panel: MR rows as they lie; packed as [k][MR] and filled up with zeros where a is transposed or rows are
+ *     missing: by the task that needs it where it has all columns, or else by all threads together.
+ *   - B panel: packed as [k][width] by the task that needs it. As it lies where rows are short and whole cache lines,
+ *     or a has few panels: packing would cost more than the pieces of rows do then.
  *   - k may consist of segments that lie apart, as a sum over the images of a batch.
  *   - Each output has one accumulator per block of k, k ascending, and blocks are added in ascending order; the
  *     blocks are a function of k alone, so a row's bits depend neither on the other rows nor on the threads, nor on how
@@ -14,11 +13,12 @@
  * Source: Van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality", 2015.
  */
 
-#define MC (32 * MR)   /* rows of a task: with KC steps they stay in the level-2 cache; of fewer steps more rows */
-#define GEMM_COLUMNS 4 /* panels of columns of a task, with KC steps; of fewer steps more */
+#define MC (64 * MR)   /* rows of a task with KC steps, for which it packs its columns once; of fewer steps more */
+#define GEMM_COLUMNS 4 /* panels of columns of a task, with KC steps: they stay in the level-2 cache; likewise */
 #define GEMM_FEW_STEPS (GEMM_ASKS ? KC : 128) /* of k: with more a task has one panel */
 #define GEMM_GROUP 4                          /* panels of rows that are packed together */
 #define GEMM_PAGE (4096 / TBYTES)             /* elements of a page of memory */
+#define GEMM_MANY (12 * MR)                   /* rows of a for which vectors of b that straddle lines are packed */
 
 /* Everything that the tasks of one product share; the second half describes the block of the moment. */
 typedef struct {
@@ -29,14 +29,13 @@ typedef struct {
     int64_t segment, a_segment, b_segment; /* segment; further segments of k lie as far apart as these say */
     int64_t column_panels, width;          /* panels of columns, and columns of the first `wide` of them; the */
     int64_t wide;                          /* others have a vector less */
-    int act, pack_a, pack_b;
+    int act, pack_a, pack_b, own_a;        /* own_a: the task packs its rows itself */
     T alpha;
     T *a_panels;
     int64_t row, rows, step, steps;  /* first and count, of c's rows and of k */
     int64_t row_chunk, column_chunk; /* panels in a task */
     int first, last;
     const T *a_here, *b_here; /* where they are in a and b, unless in several segments */
-    const T *b_next;          /* what is asked for while the last columns are multiplied; NULL: nothing is */
 } FD(gemm_block);
 
 /* Whether the micro-kernel reads no more than so many rows of a panel. */
@@ -54,31 +53,28 @@ FD_INLINE void FD(pack_steps)(T *panel, const T *src, const FD(gemm_block) *g, i
     }
 }
 
-static void FD(gemm_pack_task)(void *arg, int64_t task, void *scratch) {
-    (void)scratch;
-    const FD(gemm_block) *g = arg;
-    const int64_t first = task * GEMM_GROUP * MR, past = FD(least)(first + GEMM_GROUP * MR, g->rows);
+/* GEMM_GROUP panels of rows from `first` of the block, or as many as there are. */
+static void FD(pack_rows)(const FD(gemm_block) *g, T *to, int64_t first) {
+    const int64_t past = FD(least)(first + GEMM_GROUP * MR, g->rows);
     if (g->a_rs == 1 && g->steps <= g->segment && past - first == GEMM_GROUP * MR) {
         /* Rows of a^T lie side by side: what is read of one step is cache lines, for several panels. */
         const T *from = g->a_here + g->row + first;
-        T *to = g->a_panels + first * g->steps;
         for (int64_t p = 0; p < g->steps; p++, from += g->a_cs, to += MR) {
             __builtin_prefetch(from + GEMM_AHEAD / 2 * g->a_cs);
             for (int64_t i = 0; i < GEMM_GROUP; i++) memcpy(to + i * MR * g->steps, from + i * MR, MR * sizeof(T));
         }
         return;
     }
-    for (int64_t row = first; row < past; row += MR)
-        FD(pack_steps)(g->a_panels + row * g->steps, g->a + (g->row + row) * g->a_rs, g, g->a_segment, g->a_rs, g->a_cs,
+    for (int64_t row = first; row < past; row += MR, to += MR * g->steps)
+        FD(pack_steps)(to, g->a + (g->row + row) * g->a_rs, g, g->a_segment, g->a_rs, g->a_cs,
                        FD(least)(past - row, MR), MR);
 }
 
-/* What is to be asked for during tile i with one panel of columns, of which the first `parts`, a power of two, share
- * the panel that follows at `column`, or the first one of the next block. */
-FD_INLINE FD(tile_ahead) FD(gemm_ahead)(const FD(gemm_block) *g, int64_t column, int64_t i, int64_t parts) {
-    if (i >= parts) return GEMM_NOTHING;
-    const T *from = column < g->n ? g->b_here + column : g->b_next;
-    return (FD(tile_ahead)){from + i * g->b_rs, g->b_rs, parts};
+static void FD(gemm_pack_task)(void *arg, int64_t task, void *scratch) {
+    (void)scratch;
+    const FD(gemm_block) *g = arg;
+    const int64_t first = task * GEMM_GROUP * MR;
+    FD(pack_rows)(g, g->a_panels + first * g->steps, first);
 }
 
 /* The first column of a panel of columns. 256 columns are four times 48 and twice 32, rather than five times 48 and 16:
@@ -87,48 +83,67 @@ FD_INLINE int64_t FD(gemm_column)(const FD(gemm_block) *g, int64_t panel) {
     return panel * g->width - (panel > g->wide ? panel - g->wide : 0) * VL;
 }
 
-/* One panel of rows and one of columns, multiplied and added to c. */
-static void FD(gemm_panels)(const FD(gemm_block) *g, int64_t row, int64_t column, int64_t columns, const T *b,
-                            int64_t b_row, FD(tile_ahead) ahead) {
+/* A few panels of columns, packed row by row: what is read of a step lies side by side, and the processor sees that it
+ * is one stream. */
+static void FD(pack_columns)(const FD(gemm_block) *g, T *packed, int64_t first, int64_t past) {
+    const int64_t column = FD(gemm_column)(g, first), end = FD(least)(g->n, FD(gemm_column)(g, past));
+    const T *row = g->b_here + column;
+    for (int64_t p = 0; p < g->steps; p++, row += g->b_rs) {
+        const T *from = row;
+        int64_t left = end - column;
+        for (int64_t j = first; j < past; j++) {
+            const int64_t width = FD(gemm_column)(g, j + 1) - FD(gemm_column)(g, j);
+            T *to = packed + (j - first) * g->width * g->steps + p * width;
+            for (int64_t v = 0; v < width; v += VL, from += VL, left -= VL)
+                vstore(to + v, left >= VL ? vload(from) : left > 0 ? vload_tail(from, left) : (V){0});
+        }
+    }
+}
+
+/* One panel of rows, which may have been packed, and one of columns, multiplied and added to c. */
+static void FD(gemm_panels)(const FD(gemm_block) *g, int64_t row, const T *packed, int64_t column, int64_t columns,
+                            const T *b, int64_t b_row) {
     const int64_t rows = FD(least)(g->rows - row, MR);
     const int lies = !g->pack_a && FD(gemm_lies)(rows);
-    const T *a = lies ? g->a_here + (g->row + row) * g->a_rs : g->a_panels + (g->pack_a ? row * g->steps : 0);
+    const T *a = lies ? g->a_here + (g->row + row) * g->a_rs : packed;
     T *c = g->c + (g->row + row) * g->n + column;
     const T *scale = g->scale == NULL ? NULL : g->scale + column;
     const T *bias = g->bias == NULL ? NULL : g->bias + column;
     const int simple = g->last && scale == NULL && (g->act == FD_LINEAR || g->act == FD_RELU);
     const FD(tile_end) end = {
         c, g->n, columns, simple ? bias : NULL, (int)rows, !g->first, simple && g->act == FD_RELU};
-    FD(gemm_tile)(&end, a, lies ? g->a_rs : 1, lies ? 1 : MR, b, b_row, g->steps, ahead);
+    FD(gemm_tile)(&end, a, lies ? g->a_rs : 1, lies ? 1 : MR, b, b_row, g->steps, GEMM_NOTHING);
     for (int64_t i = 0; i < rows && g->last && !simple; i++)
         FD(finish_row)(c + i * g->n, scale, bias, columns, g->act, g->alpha);
 }
 
-/* Some panels of rows by some of columns. The latter are packed by who needs them: they are in the cache then. */
+/* Some panels of rows by some of columns. Those are packed by who needs them: they are in the cache then. */
 static void FD(gemm_task)(void *arg, int64_t task, void *scratch) {
     const FD(gemm_block) *g = arg;
     const int64_t chunks = FD(ceil_div)(g->column_panels, g->column_chunk), stride = g->width * g->steps;
     const int64_t row = task / chunks * g->row_chunk * MR, past_row = FD(least)(row + g->row_chunk * MR, g->rows);
     const int64_t first = task % chunks * g->column_chunk, past = FD(least)(first + g->column_chunk, g->column_panels);
-    const int64_t panels = FD(ceil_div)(past_row - row, MR);
-    T *packed = scratch;
-    for (int64_t j = first; j < past; j++, packed += stride) {
+    const int beside = g->b_cs == 1 && g->steps <= g->segment; /* rows of b are whole */
+    T *const own = scratch, *packed = own + g->own_a * GEMM_GROUP * MR * g->steps, *const columns = packed;
+    for (int64_t j = first, few; j < past; j += few, packed += few * stride) {
         const int64_t column = FD(gemm_column)(g, j), width = FD(gemm_column)(g, j + 1) - column;
-        if (g->pack_b || g->n - column < width)
+        few = beside ? FD(least)(past - j, g->pack_b ? GEMM_COLUMNS : 1) : 1;
+        if (!g->pack_b && g->n - column >= width) continue;
+        if (beside)
+            FD(pack_columns)(g, packed, j, j + few);
+        else
             FD(pack_steps)(packed, g->b + column * g->b_cs, g, g->b_segment, g->b_cs, g->b_rs,
                            FD(least)(g->n - column, width), width);
     }
-    int64_t parts = g->b_next == NULL ? 0 : 16;
-    while (parts > panels) parts /= 2;
-    for (int64_t i = 0; i < panels; i++) {
-        packed = scratch;
+    for (int64_t i = row, count = 0; i < past_row; i += MR, count++) {
+        if (g->own_a && count % GEMM_GROUP == 0) FD(pack_rows)(g, own, i);
+        const T *a = g->own_a ? own + count % GEMM_GROUP * MR * g->steps : g->a_panels + (g->pack_a ? i * g->steps : 0);
+        packed = columns;
         for (int64_t j = first; j < past; j++, packed += stride) {
             const int64_t column = FD(gemm_column)(g, j), width = FD(gemm_column)(g, j + 1) - column;
             const int lies = !g->pack_b && g->n - column >= width;
-            const FD(tile_ahead) ahead =
-                lies ? GEMM_NOTHING : FD(gemm_ahead)(g, FD(gemm_column)(g, j + past - first), i, parts);
-            FD(gemm_panels)(g, row + i * MR, column, FD(least)(g->n - column, width),
-                            lies ? g->b_here + column : packed, lies ? g->b_rs : width, ahead);
+            FD(gemm_panels)(g, i, a, column, FD(least)(g->n - column, width), lies ? g->b_here + column : packed,
+                            lies ? g->b_rs : width);
         }
     }
 }
@@ -203,7 +218,7 @@ static void FD(gemm_dots_task)(void *arg, int64_t task, void *scratch) {
 
 /* A task has several panels of columns, which stay in the level-2 cache while rows of a go by in the level-1 cache and
  * c is written in long pieces; one, which is in the level-1 cache, where the micro-kernel does not ask for what comes
- * from further away; and few enough that all threads have some. */
+ * from further away; and few enough that all threads have some. What is packed is packed by few tasks. */
 static int64_t FD(gemm_chunks)(FD(gemm_block) *g, int threads) {
     const int64_t more = g->steps > 0 ? KC / g->steps : 1;
     g->row_chunk = FD(least)(FD(ceil_div)(g->rows, MR), MC / MR * more);
@@ -211,15 +226,22 @@ static int64_t FD(gemm_chunks)(FD(gemm_block) *g, int threads) {
     for (;;) {
         const int64_t chunks = FD(ceil_div)(g->column_panels, g->column_chunk);
         const int64_t tasks = chunks * FD(ceil_div)(FD(ceil_div)(g->rows, MR), g->row_chunk);
-        int64_t *larger = g->row_chunk >= g->column_chunk ? &g->row_chunk : &g->column_chunk;
+        const int64_t fewest = g->own_a ? GEMM_GROUP : g->pack_b ? INT64_MAX : g->column_chunk;
+        int64_t *larger = g->row_chunk >= fewest || g->column_chunk == 1 ? &g->row_chunk : &g->column_chunk;
         if (threads == 1 || tasks >= 4 * threads || *larger == 1) return tasks;
+        if (g->pack_b && larger == &g->row_chunk && g->row_chunk * MR <= GEMM_MANY && tasks >= threads) return tasks;
         *larger = (*larger + 1) / 2;
     }
 }
 
 /* Whether rows of b lie so far apart, each in a page of its own, that m rows of a repay packing them. Short rows do too
- * where they are not asked for. */
-static int FD(gemm_far)(int64_t m, int64_t n) { return (n >= GEMM_PAGE || !GEMM_ASKS) && m * n > 8 * MR * GEMM_PAGE; }
+ * where they are not asked for, and where vectors straddle cache lines; there the threads may have to share the rows of
+ * a, and each packs. */
+static int FD(gemm_far)(const FD(gemm_block) *g, int64_t m, int threads) {
+    if ((g->n >= GEMM_PAGE || !GEMM_ASKS) && m * g->n > 8 * MR * GEMM_PAGE) return 1;
+    const int straddles = ((uintptr_t)g->b | (uintptr_t)(g->n * TBYTES)) % 64 != 0;
+    return straddles && m >= GEMM_MANY * (g->column_panels < 2 * threads ? threads : 1);
+}
 
 /* The product of g's operands; k is a whole number of segments. */
 static int FD(run_gemm)(FD(gemm_block) *g, int64_t m, int64_t n, int64_t k, int threads) {
@@ -241,10 +263,12 @@ static int FD(run_gemm)(FD(gemm_block) *g, int64_t m, int64_t n, int64_t k, int 
     g->width = FD(ceil_div)(vectors, g->column_panels) * VL;
     g->wide = vectors - (g->width / VL - 1) * g->column_panels;
     g->pack_a = g->a_cs != 1 || kc > g->segment;
-    g->pack_b = g->b_cs != 1 || kc > g->segment || FD(gemm_far)(m, n);
-    const int64_t more = kc > 0 ? KC / kc : 1, mc = g->pack_a ? FD(least)(FD(whole)(m, MR), MC * more) : m;
+    g->pack_b = g->b_cs != 1 || kc > g->segment || FD(gemm_far)(g, m, threads);
+    const int64_t more = kc > 0 ? KC / kc : 1;
+    g->own_a = g->pack_a && g->column_panels <= GEMM_COLUMNS * more;
+    const int64_t mc = g->pack_a && !g->own_a ? FD(least)(FD(whole)(m, MR), MC * more) : m;
     const int64_t rest = g->pack_a || FD(gemm_lies)(m % MR) ? 0 : m % MR; /* rows that fill no panel */
-    if (g->pack_a || rest > 0) {
+    if ((g->pack_a && !g->own_a) || rest > 0) {
         g->a_panels = fd_alloc((size_t)((g->pack_a ? mc : MR) * kc + 1) * sizeof(T));
         if (g->a_panels == NULL) return FD_NOMEM;
     }
@@ -258,14 +282,15 @@ static int FD(run_gemm)(FD(gemm_block) *g, int64_t m, int64_t n, int64_t k, int 
         g->last = g->step + g->steps == k;
         g->a_here = g->a + g->step / g->segment * g->a_segment + g->step % g->segment * g->a_cs;
         g->b_here = g->b + g->step / g->segment * g->b_segment + g->step % g->segment * g->b_rs;
-        g->b_next = g->b_cs != 1 || kc > g->segment ? NULL : g->last ? g->b : g->b_here + g->steps * g->b_rs;
         if (rest > 0)
             FD(pack_steps)(g->a_panels, g->a + (m - rest) * g->a_rs, g, g->a_segment, g->a_rs, g->a_cs, rest, MR);
         for (g->row = 0; g->row < m && rc == FD_OK; g->row += mc) {
             g->rows = FD(least)(m - g->row, mc);
-            if (g->pack_a) rc = fd_parallel(FD(gemm_pack_task), g, FD(ceil_div)(g->rows, GEMM_GROUP * MR), 0, threads);
+            if (g->pack_a && !g->own_a)
+                rc = fd_parallel(FD(gemm_pack_task), g, FD(ceil_div)(g->rows, GEMM_GROUP * MR), 0, threads);
             if (rc != FD_OK) break;
-            const int64_t tasks = FD(gemm_chunks)(g, threads), width = g->column_chunk * g->width;
+            const int64_t tasks = FD(gemm_chunks)(g, threads);
+            const int64_t width = g->column_chunk * g->width + g->own_a * GEMM_GROUP * MR;
             rc = fd_parallel(FD(gemm_task), g, tasks, (size_t)(width * g->steps) * sizeof(T), threads);
         }
         g->step += g->steps;
@@ -277,7 +302,7 @@ static int FD(run_gemm)(FD(gemm_block) *g, int64_t m, int64_t n, int64_t k, int 
 /* computes  c = act(op(a) op(b) * scale + bias)
  * shapes    c (m, n), op(a) (m, k), op(b) (k, n), bias and scale (n) or NULL
  * layout    row-major; trans_a: a is (k, m), trans_b: b is (n, k)
- * touches   every element once or more; 0.5 MB of packed panels of a at most, and a thread 0.4 MB of those of b
+ * touches   every element once or more; 1 MB of packed panels of a at most, and a thread 0.4 MB of those of b
  * order     see the file's head
  * source    Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008 */
 static int FD(fd_gemm)(void *c, const void *a, const void *b, const void *bias, const void *scale, int64_t m, int64_t n,

@@ -71,3 +71,38 @@ def test_a_row_has_the_same_bits_in_any_company(dtype: str) -> None:
     together = F.linear(x, w)
     for rows in (1, 2, 3, 5, 6, 7, 8, 13, 40, 70, 128):
         np.testing.assert_array_equal(F.linear(x[:rows], w), together[:rows], err_msg=f"{rows} rows")
+
+
+@pytest.mark.skipif(backends.native_error is not None, reason="NumPy's product goes its own way")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(130, 90, 256), (100, 70, 50), (97, 600, 272), (60, 40, 1100), (21, 9, 7)]
+)
+def test_where_an_array_begins_has_no_say(m: int, k: int, n: int, dtype: str) -> None:
+    """Rows that begin in the middle of a cache line are copied, and others read as they lie."""
+    rng = np.random.default_rng(0)
+    values = [rng.standard_normal(shape).astype(dtype) for shape in ((m, k), (k, n), (m, n))]
+
+    def results(offset: int) -> list[np.ndarray]:
+        x, w, dy = (placed(array, offset) for array in values)
+        y, ctx = F.linear_forward(x, w)
+        return [y, *F.linear_backward(dy, ctx, needs=("x", "w"))[:2]]
+
+    expected = results(0)
+    for offset in (16, 24, 48):
+        for got, wanted in zip(results(offset), expected):
+            np.testing.assert_array_equal(got, wanted, err_msg=f"{offset} bytes past a cache line")
+    x, w, dy = (array.astype("float64") for array in values)
+    u = np.finfo(dtype).eps / 2
+    for got, a, b in zip(expected, (x, dy, x.T), (w, w.T, dy)):
+        bound = (1.01 * a.shape[1] * u + 1e-14) * (np.abs(a) @ np.abs(b))
+        assert np.all(np.abs(got - a @ b) <= bound)
+
+
+def placed(array: np.ndarray, offset: int) -> np.ndarray:
+    """Return a copy that begins `offset` bytes past a cache line."""
+    room = np.empty(array.nbytes + 128, np.uint8)
+    first = -room.ctypes.data % 64 + offset
+    copy = room[first : first + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
