@@ -16,58 +16,16 @@ from fastdl.layers import (
     Activation,
     BatchNormalization,
     Conv2D,
-    Conv2DTranspose,
     Dense,
-    DepthwiseConv2D,
     Dropout,
     GaussianNoise,
     Layer,
     LeakyReLU,
     ReLU,
-    SeparableConv2D,
     SpatialDropout2D,
 )
+from fusing import AFTER, FIRST, HEADS, Clipped, filled, parts
 from harness import DTYPES, FAST_ENGINES, drawn, gamma
-
-FIRST = {"data_format": "channels_first"}
-HEADS: list[tuple[Callable[[], Layer], tuple[int, ...], int]] = [
-    (lambda: Dense(7), (12,), -1),
-    (lambda: Dense(7, use_bias=False), (3, 12), -1),
-    (lambda: layers.Conv1D(5, 3, padding="causal"), (9, 4), -1),
-    (lambda: layers.Conv1D(5, 3, **FIRST), (4, 9), 1),
-    (lambda: Conv2D(6, 3, padding="same"), (8, 7, 4), -1),
-    (lambda: Conv2D(6, 3, strides=2, use_bias=False), (8, 7, 4), 3),
-    (lambda: Conv2D(6, (3, 1), groups=2, **FIRST), (4, 8, 7), 1),
-    (lambda: layers.Conv3D(3, 2), (4, 3, 5, 2), -1),
-    (lambda: layers.Conv3D(3, 2, **FIRST), (2, 4, 3, 5), 1),
-    (lambda: layers.Conv1DTranspose(3, 4, strides=2), (5, 2), -1),
-    (lambda: Conv2DTranspose(3, 4, strides=2, padding="same"), (5, 4, 2), -1),
-    (lambda: Conv2DTranspose(3, 3, **FIRST), (2, 5, 4), 1),
-    (lambda: layers.Conv3DTranspose(3, 2, strides=2), (3, 2, 2, 2), -1),
-    (lambda: DepthwiseConv2D(3, depth_multiplier=2), (8, 7, 4), -1),
-    (lambda: DepthwiseConv2D(3, **FIRST), (4, 8, 7), -3),
-    (lambda: SeparableConv2D(6, 3), (8, 7, 4), -1),
-    (lambda: SeparableConv2D(6, 3, padding="same", **FIRST), (4, 8, 7), 1),
-]
-AFTER: list[Callable[[], Layer]] = [
-    ReLU,
-    lambda: ReLU(negative_slope=0.25),
-    lambda: ReLU(max_value=1.5),
-    lambda: LeakyReLU(0.4),
-    lambda: ELU(0.7),
-    lambda: Activation("tanh"),
-    lambda: Activation("swish"),
-]
-
-
-def filled(model: Sequential) -> Sequential:
-    """The model with weights that leave no part of the arithmetic out."""
-    rng = np.random.default_rng(1)
-    for name, weight in model.named_weights().items():
-        weight[...] = rng.normal(size=weight.shape)
-        if name.endswith("variance"):
-            weight[...] = rng.uniform(0.5, 2, weight.shape)
-    return model
 
 
 def in_turn(model: Sequential, x: np.ndarray) -> np.ndarray:
@@ -86,10 +44,6 @@ def sizes(model: Sequential, x: np.ndarray) -> np.ndarray:
         if not isinstance(layer, layers.pointwise.Pointwise):
             x = layer(x)
     return x
-
-
-def parts(head: Callable[[], Layer], shape: tuple[int, ...], axis: int, *more: Layer) -> Sequential:
-    return filled(Sequential([Input(shape), head(), BatchNormalization(axis=axis), *more]))
 
 
 @pytest.mark.parametrize("head, shape, axis", HEADS)
@@ -167,11 +121,6 @@ class Doubled(Conv2D):
 class Shifted(BatchNormalization):
     def call(self, x: np.ndarray) -> np.ndarray:
         return super().call(x) + 1
-
-
-class Clipped(ReLU):
-    def call(self, x: np.ndarray) -> np.ndarray:
-        return np.minimum(super().call(x), 1)
 
 
 def names(model: Any) -> list[str]:
@@ -263,92 +212,6 @@ class TestGraph:
         y, back = model.vjp(x)
         assert back(y).shape == x.shape
         assert (norm.state["moving_mean"] != before).all()
-
-
-class UpsideDown(Conv2D):
-    def vjp(self, x: np.ndarray, training: bool = True) -> tuple[np.ndarray, Any]:
-        y, back = super().vjp(x, training)
-        return -y, lambda dy: back(-dy)
-
-
-class TestTraining:
-    @staticmethod
-    def held(model: Sequential, x: np.ndarray, tolerance: float) -> None:
-        """Output and gradients, against the layers one by one."""
-        (dy,) = drawn(5, model(x).shape, dtype=str(x.dtype))
-        found = []
-        for in_one in (True, False):
-            state = {name: weight.copy() for name, weight in model.named_weights().items()}
-            model.zero_grads()
-            backs, y = [], x
-            for part in [model] if in_one else model.layers:
-                y, back = part.vjp(y)
-                backs.append(back)
-            dx = dy
-            for back in reversed(backs):
-                dx = back(dx)
-            grads = [grad.copy() for layer in model.layers for grad in layer.grads.values()]
-            moved = [weight.copy() for weight in model.named_weights().values()]
-            found.append([y, dx, *grads, *moved])
-            for name, weight in model.named_weights().items():
-                weight[...] = state[name]
-        for one, other in zip(*found):
-            np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * np.abs(other).max())
-
-    @pytest.mark.parametrize("engine", FAST_ENGINES)
-    @pytest.mark.parametrize("dtype", DTYPES)
-    @pytest.mark.parametrize("after", AFTER)
-    @pytest.mark.parametrize("head, shape, axis", HEADS)
-    def test_every_activation(
-        self, head: Any, shape: Any, axis: int, after: Callable[[], Layer], dtype: str, engine: str
-    ) -> None:
-        (x,) = drawn(2, (3, *shape), dtype=dtype)
-        tolerance = {"float32": 1e-4, "float64": 1e-12}[dtype]
-        line = [head(), after(), BatchNormalization(axis=axis), after()]
-        model = filled(Sequential([Input(shape), *line]))
-        model.astype(dtype)
-        with fastdl.use(backend=engine):
-            self.held(model, x, tolerance)
-
-    def test_what_goes_together(self) -> None:
-        def parts_of(*made: Layer) -> int:
-            return len(Sequential([Input((8, 8, 3)), *made])._training)
-
-        assert parts_of(Conv2D(4, 3), ReLU(), BatchNormalization(), ReLU()) == 2
-        assert parts_of(Conv2D(4, 3), BatchNormalization(), ReLU()) == 2
-        assert parts_of(Conv2D(4, 3), Dropout(0.5), ReLU()) == 3
-        assert parts_of(Conv2D(4, 3, activation="relu"), ReLU()) == 2
-        assert parts_of(Conv2D(4, 3), Clipped()) == 2
-        assert parts_of(UpsideDown(4, 3), ReLU()) == 2
-        assert parts_of(Conv2D(4, 3), ReLU(dtype="float64")) == 2
-
-    def test_what_is_read_twice(self) -> None:
-        x = Input((6,))
-        z = Dense(6)(x)
-        assert len(Model(x, layers.Add()([ReLU()(z), z]))._training) == 3
-
-    def test_frozen(self) -> None:
-        model = parts(lambda: Conv2D(4, 3, trainable=False), (8, 7, 4), -1, ReLU())
-        model.layers[1].trainable = False
-        (x,) = drawn(2, (3, 8, 7, 4), dtype="float32")
-        self.held(model, x, 1e-4)
-        assert not any(layer.grads["kernel"].any() for layer in model.layers[:1])
-
-    def test_without_the_last_activation(self) -> None:
-        """A loss that contains the sigmoid asks for what goes into it."""
-        model = filled(Sequential([Input((6,)), Dense(3), Activation("sigmoid")]))
-        (x,) = drawn(2, (5, 6), dtype="float32")
-        y, back = model.partial_vjp(x, logits=True)
-        np.testing.assert_array_equal(y, model.layers[0](x))
-        np.testing.assert_array_equal(back(y), y @ model.layers[0].params["kernel"].T)
-
-    def test_parameters_that_have_changed(self) -> None:
-        model = parts(lambda: Conv2D(4, 3), (8, 7, 4), -1, ReLU())
-        (x,) = drawn(2, (3, 8, 7, 4), dtype="float32")
-        y, back = model.vjp(x)
-        model.layers[1].params["gamma"] = np.ones(4, np.float32)
-        with pytest.raises(RuntimeError, match="have changed since"):
-            back(y)
 
 
 class TestNothingIsKept:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import DTypeLike
 
 from .. import constraints, initializers, regularizers
+from ..checks import ActivationLike
 from .base import Array, Back, Layer
 from .norm import BatchNormalization
 from .operation import Operation
@@ -62,6 +64,11 @@ class Affine(Layer):
         return -1
 
     @property
+    def own_activation(self) -> Pointwise | None:
+        """The activation that its argument said."""
+        return self._after
+
+    @property
     def fusible(self) -> bool:
         """Whether `call_fused` may be given something: no activation of its own follows."""
         return self._after is None
@@ -101,26 +108,28 @@ class Affine(Layer):
     ) -> tuple[Array, Back]:
         """Return what `partial_vjp` does with another activation, in the same pass if that one is `fused`."""
         fused = after.fused if after else None
-        y, ctx = self.operation.forward(
-            x,
-            self.to_call(self._params["kernel"]),
-            self._params.get("bias"),
-            activation=fused,
-            **self.arguments,
-        )
+        y, ctx = self.operation_forward(x, fused)
         after_back: Back | None = None
         if after and not fused:
             y, after_back = after.vjp(y, training)
+        backward = self.operation_back(self.operation.backward, ctx, wants_dx)
+        return y, backward if after_back is None else lambda dy: backward(after_back(dy))
+
+    def operation_forward(self, x: Array, fused: ActivationLike) -> tuple[Array, Any]:
+        """Return the output and the operation's ctx."""
+        kernel, bias = self.to_call(self._params["kernel"]), self._params.get("bias")
+        return self.operation.forward(x, kernel, bias, activation=fused, **self.arguments)
+
+    def operation_back(self, backward: Callable[..., Any], ctx: Any, wants_dx: bool) -> Back:
+        """Return the way back, which a function of dy, ctx and the names of gradients computes."""
         needs = (("x",) if wants_dx else ()) + (("w", "b") if self.trainable else ())
 
         def back(dy: Array) -> Array:
-            if after_back:
-                dy = after_back(dy)
-            dx, dkernel, dbias = self.operation.backward(dy, ctx, needs)
+            dx, dkernel, dbias = backward(dy, ctx, needs)
             self.accumulate(kernel=None if dkernel is None else self.from_call(dkernel), bias=dbias)
             return dx
 
-        return y, back
+        return back
 
     def astype(self, dtype: DTypeLike) -> Layer:
         if self._after:

@@ -132,7 +132,7 @@ class Layer(Maskable, Configurable, ABC):
         # What a subclass writes is the mathematics alone; the checks that surround it are the same for all.
         if "build" in cls.__dict__:
             cls.build = build_once(cls.__dict__["build"])  # type: ignore[method-assign, assignment]
-        for method in ("vjp", "partial_vjp", "vjp_fused", "masked_vjp"):
+        for method in ("vjp", "partial_vjp", "vjp_fused", "vjp_pooled", "masked_vjp"):
             if method in cls.__dict__:
                 setattr(cls, method, check_version(cls.__dict__[method]))
         if "zero_grads" in cls.__dict__ and "await_grads" not in cls.__dict__:  # it may do more than zero

@@ -10,9 +10,12 @@ from typing import Any
 
 from .. import checks
 from ..checks import Ints, Padding
+from ..functional._pooled import PooledContext, goes_through_maxima, pooled_backward
 from .affine import Affine
-from .base import Array, Shape
+from .base import Array, Back, Shape
 from .operation import Operation, functions_layout, resolve_data_format
+from .pointwise import Pointwise
+from .pool import MaxPooling
 
 
 class Convolution(Affine):
@@ -105,6 +108,27 @@ class _PlainConv(Convolution):
             if count % self.groups:
                 raise ValueError(f"{self.name}: {name}, {count}, must be divisible by groups, {self.groups}")
         self._add_weights((*self.kernel_size, channels // self.groups, self.filters), self.filters)
+
+    def can_be_pooled(self, after: Pointwise | None, pool: MaxPooling) -> bool:
+        """Whether `vjp_pooled` may be given these two, which come behind it."""
+        fused = after.fused if after else "linear"
+        if fused is None or pool.ndim != self.ndim or pool.data_format != self.data_format:
+            return False
+        return goes_through_maxima(fused if isinstance(fused, str) else fused[0])
+
+    def vjp_pooled(
+        self,
+        x: Array,
+        training: bool = True,
+        *,
+        after: Pointwise | None,
+        pool: MaxPooling,
+        wants_dx: bool = True,
+    ) -> tuple[Array, Back]:
+        """Return what `vjp_fused` does with a pooling of the result, whose gradient is mostly zero."""
+        z, ctx = self.operation_forward(x, after.fused if after else None)
+        y, places = pool.operation.forward(z, **pool.arguments)
+        return y, self.operation_back(pooled_backward, PooledContext(ctx.call, places, y), wants_dx)
 
 
 class Conv1D(_PlainConv):

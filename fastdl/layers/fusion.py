@@ -5,7 +5,8 @@
 #     activation is a function of each number. At inference the pass of the product before them does both
 #     while a result is still in registers.
 # (b) In training a product or a normalisation takes in the activation behind it. The way back goes through
-#     both at once, and what is between them is not kept.
+#     both at once, and what is between them is not kept. A convolution takes in the pooling of its maxima,
+#     too: of the activation's slopes, only those at the maxima are asked for.
 # (c) What goes together is decided once, when a graph is connected. Weights are read in each call, so nothing
 #     is kept on a layer that could be out of date.
 """
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from .base import Array, Back, Layer
 from .norm import BatchNormalization
 from .pointwise import ELU, Activation, Dropout, GaussianNoise, LeakyReLU, Pointwise, ReLU, SpatialDropout2D
+from .pool import MaxPooling, MaxPooling1D, MaxPooling2D, MaxPooling3D
 from .symbolic import Call
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 # By their own types: what is derived from them may do something else.
 _ACTIVATIONS = (Activation, ReLU, LeakyReLU, ELU)
 _DISTURBANCES = (Dropout, SpatialDropout2D, GaussianNoise)
+_POOLINGS = (MaxPooling1D, MaxPooling2D, MaxPooling3D)
 
 
 class Fused:
@@ -71,22 +74,30 @@ class Fused:
 
 
 class FusedInTraining:
-    """A layer, and an activation behind it that is computed in its pass, both ways.
+    """A layer, an activation behind it, and a pooling behind that, which are one on the way back.
 
     Parameters
     ----------
     head : Layer
-        Anything. Only one with `vjp_fused` takes in an activation.
+        Anything. Only one with `vjp_fused` takes in an activation, and only one with `vjp_pooled` a pooling.
     """
 
     def __init__(self, head: Any) -> None:
         self.head = head
         self.after: Pointwise | None = None
-        self._is_open = _does_as_told(head, "vjp_fused", ("vjp", "partial_vjp", "accept")) and head.fusible
+        self.pool: MaxPooling | None = None
 
     def takes(self, layer: Layer, axes: int) -> bool:
         """Take in the layer that comes next, if that is possible."""
-        if not self._is_open or self.after is not None or layer.dtype != self.head.dtype:
+        head, others = self.head, ("vjp", "partial_vjp", "accept")
+        if self.pool is not None or layer.dtype != head.dtype:
+            return False
+        if isinstance(layer, MaxPooling):
+            is_told = type(layer) in _POOLINGS and _does_as_told(head, "vjp_pooled", ("vjp_fused", *others))
+            if is_told and head.can_be_pooled(self.after or head.own_activation, layer):
+                self.pool = layer
+            return self.pool is layer
+        if self.after is not None or not (_does_as_told(head, "vjp_fused", others) and head.fusible):
             return False
         if isinstance(layer, Pointwise) and _activation(layer) is not None:
             self.after = layer
@@ -98,13 +109,17 @@ class FusedInTraining:
         return self.head.learns
 
     def __call__(self, x: Any, training: bool) -> Array:
-        assert self.after is not None
-        return self.after(self.head(x, training), training)
+        for layer in filter(None, (self.head, self.after, self.pool)):
+            x = layer(x, training)
+        return x
 
     def partial_vjp(
         self, x: Any, training: bool, *, wants_dx: bool, logits: bool = False
     ) -> tuple[Array, Back]:
         """As for a layer."""
+        if self.pool is not None:
+            after = self.after or self.head.own_activation
+            return self.head.vjp_pooled(x, training, after=after, pool=self.pool, wants_dx=wants_dx)
         return self.head.vjp_fused(x, training, after=None if logits else self.after, wants_dx=wants_dx)
 
 

@@ -42,7 +42,11 @@ class _Pooling(FunctionLayer):
         }
 
 
-class MaxPooling1D(_Pooling):
+class MaxPooling(_Pooling):
+    """Base of the poolings for the largest."""
+
+
+class MaxPooling1D(MaxPooling):
     """The largest of each window along one axis, of x (N, L, C). As `MaxPooling2D`.
 
     Examples
@@ -57,7 +61,7 @@ class MaxPooling1D(_Pooling):
     operation = Operation.named("max_pool1d")
 
 
-class MaxPooling2D(_Pooling):
+class MaxPooling2D(MaxPooling):
     """The largest of each window of images.
 
     Parameters
@@ -83,7 +87,7 @@ class MaxPooling2D(_Pooling):
     operation = Operation.named("max_pool2d")
 
 
-class MaxPooling3D(_Pooling):
+class MaxPooling3D(MaxPooling):
     """The largest of each window of volumes, of x (N, D, H, W, C). As `MaxPooling2D`.
 
     Examples
