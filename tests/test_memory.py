@@ -216,3 +216,10 @@ def test_the_results_of_functions_are_in_such_memory() -> None:
     x = np.ones((4, 8, 16, 16), np.float32)
     assert policy(F.relu(x)) == "fastdl"
     assert policy(F.conv2d(x, np.ones((8, 8, 3, 3), np.float32))) == "fastdl"
+
+
+def test_weights_begin_on_a_cache_line() -> None:
+    """A product reads their rows as they lie; a vector that straddles two lines is loaded twice."""
+    model = Sequential([Input((30,)), Dense(50), BatchNormalization(), Dense(9)])
+    for array in (*model.named_weights().values(), *model.grads.values()):
+        assert array.ctypes.data % 64 == 0

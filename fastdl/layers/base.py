@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import checks, config, initializers, nested
+from ..backends import RecycledMemory
 from ..configurable import Configurable, next_name
 from ..random import generator
 from .arrays import Array, ArrayDict, GradientDict
@@ -340,9 +341,10 @@ class Layer(Maskable, Configurable, ABC):
         size = checks.shape(self.name, name, tuple(shape))
         checks.check_bytes(self.name, name, size)
         arrays = self._params if trainable else self._state
-        arrays[name] = initializers.get(initializer)(size, self.dtype, self._rng)
-        if trainable:
-            self._grads[name] = np.zeros(size, self.dtype)
+        with RecycledMemory():  # which begins on a cache line: kernels read rows of weights as they lie
+            arrays[name] = initializers.get(initializer)(size, self.dtype, self._rng)
+            if trainable:
+                self._grads[name] = np.zeros(size, self.dtype)
         return arrays[name]
 
     def accumulate(self, **gradients: Array | None) -> None:
