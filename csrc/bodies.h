@@ -35,6 +35,8 @@ FD_TARGET("avx2,fma")
 #include "winograd_dw.h"
 
 #include "im2col.h"
+#include "small_taps.h"
+
 #include "conv_small.h"
 
 #include "pixels.h"
@@ -45,6 +47,8 @@ FD_TARGET("avx2,fma")
 
 #include "few_dx.h"
 #include "few_dw.h"
+
+#include "dw_last.h"
 
 #include "conv.h"
 #include "conv_dw.h"

@@ -175,7 +175,7 @@ static void FD(plan_dw)(FD(dw) *g) {
 /* By Winograd's algorithm, or with pixels as lanes, where that pays; *done says whether it was. */
 static int FD(conv_dw_of_sum)(int *done, T *dw, const T *dy, const T *x, const fd_conv *p, int threads) {
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
-    const int few = FD(few_channels)(p);
+    const int few = FD(few_channels)(p) && !FD(few_last)(p);
     FD(tap_sum) s = {.p = p, .src = x, .batch = p->batch, .groups = p->groups};
     s.channels = p->in_channels / p->groups;
     s.outputs = p->out_channels / p->groups;
@@ -226,18 +226,21 @@ static int FD(pointwise_dw)(T *dw, const T *dy, const T *x, const fd_conv *p, in
  * order     see the file's head
  * source    as fd_conv_fwd */
 static int FD(fd_conv_dw)(void *dw, const void *dy, const void *x, const fd_conv *p, int threads) {
-    int rc, done = 0;
+    int rc = FD_OK, done = 0;
     if (FD(run_depthwise_dw)(&rc, dw, dy, x, p, threads)) return rc;
-    rc = FD(conv_dw_of_sum)(&done, dw, dy, x, p, threads);
+    const int64_t pixels = p->batch * p->out[0] * p->out[1] * p->out[2];
+    const int taken = FD(is_small)(p) && FD(by_taps)(p) && pixels <= TAP_DW_PIXELS;
+    if (!taken) rc = FD(conv_dw_of_sum)(&done, dw, dy, x, p, threads);
     if (rc != FD_OK || done) return rc;
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
     FD(dw) g = {.dw = dw, .dy = dy, .p = p};
     g.channels = p->in_channels / p->groups;
     g.outputs = p->out_channels / p->groups;
     if (p->out_channels * g.channels * taps == 0) return FD_OK;
-    const int64_t windows = p->batch * p->out[0] * p->out[1] * p->out[2] * FD(row_of_windows)(p);
-    if (FD(is_small)(p) && windows * TBYTES <= SMALL_DW_BYTES) return FD(small_dw)(dw, dy, x, p, threads);
+    const int windows_fit = pixels * FD(row_of_windows)(p) * TBYTES <= SMALL_DW_BYTES;
+    if (taken || (FD(is_small)(p) && windows_fit)) return FD(small_dw)(dw, dy, x, p, threads);
     if (p->groups == 1 && FD(pointwise)(p)) return FD(pointwise_dw)(dw, dy, x, p, threads);
+    if (FD(few_last)(p)) return FD(run_dw_last)(dw, dy, x, p, threads);
     if (FD(asked)(p, FD_DIRECT)) return FD_OK;
     const int last = (int)p->channels_last;
     FD(image_strides)(&g.x_image, &g.x.channel, g.x.stride, p->in_channels, p->in, last);

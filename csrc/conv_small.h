@@ -19,7 +19,7 @@
  * bits of its own. */
 static int FD(is_small)(const fd_conv *p) {
     const int64_t pixels = p->out[0] * p->out[1] * p->out[2], taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
-    const int few = pixels < 16 || (pixels == 16 && p->stride[2] > 1 && p->kernel[2] <= 3);
+    const int few = pixels < 16 || (pixels == 16 && p->stride[2] > 1 && (p->kernel[2] <= 3 || FD(by_taps)(p)));
     return few && pixels > 1 && (taps > 1 || p->stride[2] > 1) && p->groups == 1 && p->in_channels >= 32 &&
            p->out_channels >= 32;
 }
@@ -56,14 +56,15 @@ static void FD(turn_task)(void *arg, int64_t task, void *scratch) {
 static int FD(small_fwd)(T *y, const T *x, const T *w, const T *b, const T *scale, const fd_conv *p, int act,
                          double alpha, int threads) {
     const int64_t pixels = p->out[0] * p->out[1] * p->out[2], outputs = p->out_channels, k = FD(row_of_windows)(p);
-    if (FD(asked)(p, FD_IM2COL)) return FD_OK;
+    int done = 0, rc = FD_OK;
+    if (FD(by_taps)(p)) rc = FD(run_small_taps)(&done, y, x, w, b, scale, p, 0, act, alpha, threads);
+    if (rc != FD_OK || done || FD(asked)(p, FD_IM2COL)) return rc;
     const int64_t image = p->in_channels * p->in[0] * p->in[1] * p->in[2], many = FD(images_at_a_time)(p);
     const int last = (int)p->channels_last;
     T *cols = fd_alloc((size_t)(many * pixels * (k + outputs)) * sizeof(T));
     if (cols == NULL) return FD_NOMEM;
     T *rows = cols + many * pixels * k;
     fd_conv part = *p;
-    int rc = FD_OK;
     for (int64_t n = 0; n < p->batch && rc == FD_OK; n += many) {
         part.batch = FD(least)(p->batch - n, many);
         T *out = y + n * pixels * outputs;
@@ -85,14 +86,15 @@ static int FD(small_fwd)(T *y, const T *x, const T *w, const T *b, const T *scal
  * source    as small_fwd */
 static int FD(small_dx)(T *dx, const T *dy, const T *w, const fd_conv *p, int threads) {
     const int64_t pixels = p->out[0] * p->out[1] * p->out[2], outputs = p->out_channels, k = FD(row_of_windows)(p);
-    if (FD(asked)(p, FD_IM2COL)) return FD_OK;
+    int done = 0, rc = FD_OK;
+    if (FD(by_taps)(p)) rc = FD(run_small_taps)(&done, dx, dy, w, NULL, NULL, p, 1, FD_LINEAR, 0, threads);
+    if (rc != FD_OK || done || FD(asked)(p, FD_IM2COL)) return rc;
     const int64_t image = p->in_channels * p->in[0] * p->in[1] * p->in[2], many = FD(images_at_a_time)(p);
     const int last = (int)p->channels_last;
     T *cols = fd_alloc((size_t)(many * pixels * (k + outputs)) * sizeof(T));
     if (cols == NULL) return FD_NOMEM;
     T *rows = cols + many * pixels * k;
     fd_conv part = *p;
-    int rc = FD_OK;
     for (int64_t n = 0; n < p->batch && rc == FD_OK; n += many) {
         part.batch = FD(least)(p->batch - n, many);
         const T *from = dy + n * pixels * outputs;
@@ -114,12 +116,14 @@ static int FD(small_dx)(T *dx, const T *dy, const T *w, const fd_conv *p, int th
  * source    as small_fwd */
 static int FD(small_dw)(T *dw, const T *dy, const T *x, const fd_conv *p, int threads) {
     const int64_t pixels = p->out[0] * p->out[1] * p->out[2], outputs = p->out_channels, k = FD(row_of_windows)(p);
-    if (FD(asked)(p, FD_IM2COL)) return FD_OK;
+    int done = 0, rc = FD_OK;
+    if (FD(by_taps)(p)) rc = FD(run_small_taps_dw)(&done, dw, dy, x, p, threads);
+    if (rc != FD_OK || done || FD(asked)(p, FD_IM2COL)) return rc;
     const int64_t rows = p->batch * pixels;
     T *cols = fd_alloc((size_t)(rows * (k + outputs)) * sizeof(T));
     if (cols == NULL) return FD_NOMEM;
     FD(turn) g = {.to = cols + rows * k, .from = dy, .rows = outputs, .columns = pixels};
-    int rc = FD(fd_im2col)(cols, x, p, threads);
+    rc = FD(fd_im2col)(cols, x, p, threads);
     if (rc == FD_OK && p->channels_last)
         rc = FD(fd_gemm)(dw, cols, dy, NULL, NULL, k, outputs, rows, 1, 0, FD_LINEAR, 0, threads);
     else if (rc == FD_OK) {

@@ -278,7 +278,7 @@ static int64_t FD(winograd_dw_taps)(const FD(tap_sum) *s) {
         if (!FD(cut_sum)(&by, s, most)) continue;
         const int64_t tiles = by.grids * by.tiles[0] * by.tiles[1], of_tile = FD(products_of_tile)(&by);
         const int64_t products = of_tile * (s->batch * tiles * 3 / 2 + 16);
-        if (2 * of_tile * tiles > tap_sum || products > s->batch * tap_sum * 6 / 5) continue;
+        if (2 * of_tile * tiles > tap_sum * 11 / 10 || products > s->batch * tap_sum * 6 / 5) continue;
         if (taps != 0 && products >= best) continue;
         taps = most;
         best = products;

@@ -50,6 +50,9 @@ def test_by_shape(
 def test_channels_last_have_a_kernel_of_their_own() -> None:
     with fastdl.use(backend="native"):
         assert chosen((2, 9, 9, 64), (1, 1, 64, 64), layout="NHWC")[0] == "direct-nhwc"
+        few_pixels, few_channels = ((8, 2, 2, 64), (3, 3, 64, 64)), ((8, 32, 32, 3), (4, 4, 3, 64))
+        assert chosen(*few_pixels, padding=1, layout="NHWC") == ("direct-nhwc",) * 3
+        assert chosen(*few_channels, stride=2, padding=1, layout="NHWC")[2] == "direct-nhwc"
 
 
 @needs_native

@@ -44,6 +44,8 @@ class TestFewChannels(Matrix):
                 case((150, 3, 9, 10), (20, 3, 3, 3)),  # many images side by side
                 case((3, 30, 27, 3), (3, 3, 3, 34), (34,), padding=1, layout="NHWC"),
                 case((2, 33, 30, 1), (5, 5, 1, 21), stride=2, padding=2, layout="NHWC"),
+                case((19, 15, 14, 3), (4, 4, 3, 32), (32,), stride=2, padding=1, layout="NHWC"),
+                case((2, 71, 70, 2), (3, 7, 2, 112), dilation=(3, 1), padding=(2, 3), layout="NHWC"),
             ],
         ),
         row(
