@@ -8,66 +8,74 @@
 
 /* ---- forward ------------------------------------------------------------------------------------------------ */
 
-/* One row of units: the gates from z and the product s, then c and h in place; the gates are kept where asked. */
-static void FD(lstm_row)(const FD(rnn) *r, T *h, T *c, const T *s, int64_t i, const T *z, int64_t step, T *kept) {
+/* What a step leaves in the outputs: h at `at`, and in `previous` what it was before. */
+FD_INLINE void FD(rnn_leave)(const FD(rnn) *r, int64_t at, V was, V h, int64_t n) {
+    if (r->previous != NULL) vstore_upto(r->previous + at, was, n);
+    vstore_upto(r->hs + at, h, n);
+}
+
+/* One row of units: the gates from the products z and s, then c and h in place; `at` is the row in the outputs. */
+static void FD(lstm_row)(const FD(rnn) *r, T *h, T *c, const T *z, const T *s, int64_t at) {
     const int64_t units = r->sizes.units;
     const T *p = r->peepholes;
-    for (int64_t v = 0; v < r->vectors; v++) {
-        const int64_t u = v * VL, n = units - u;
+    T *kept = r->gates == NULL ? NULL : r->gates + at * 4 * units;
+    for (int64_t u = 0, n = units; u < units; u += VL, n -= VL) {
         V gate[4], cell = vload(c + u);
-        for (int g = 0; g < 4; g++) gate[g] = FD(rnn_input)(r, z, step, i, g, v) + FD(rnn_sum)(r, s, i, g, v);
+        for (int g = 0; g < 4; g++) gate[g] = FD(rnn_sum)(r, z, s, g, u);
         if (p != NULL) {
             gate[0] += vload_upto(p + u, n) * cell;
             gate[1] += vload_upto(p + units + u, n) * cell;
         }
+        if (kept != NULL) vstore_upto(r->previous_c + at * units + u, cell, n);
         gate[0] = FD(vsigmoid)(gate[0]);
         gate[1] = FD(vsigmoid)(gate[1]);
         gate[2] = FD(vtanh)(gate[2]);
         cell = gate[1] * cell + gate[0] * gate[2];
         if (p != NULL) gate[3] += vload_upto(p + 2 * units + u, n) * cell;
         gate[3] = FD(vsigmoid)(gate[3]);
+        const V y = gate[3] * FD(vtanh)(cell);
+        FD(rnn_leave)(r, at * units + u, vload(h + u), y, n);
         vstore(c + u, cell);
-        vstore(h + u, gate[3] * FD(vtanh)(cell));
+        vstore(h + u, y);
         for (int g = 0; g < 4 && kept != NULL; g++) vstore_upto(kept + g * units + u, gate[g], n);
     }
 }
 
-static void FD(plain_row)(const FD(rnn) *r, T *h, const T *s, int64_t i, const T *z, int64_t step) {
-    for (int64_t v = 0; v < r->vectors; v++) {
-        const V sum = FD(rnn_input)(r, z, step, i, 0, v) + FD(rnn_sum)(r, s, i, 0, v);
-        if (r->sizes.kind == FD_RNN_RELU)
-            vstore(h + v * VL, FD(vact)(sum, FD_RELU, (V){0}));
-        else
-            vstore(h + v * VL, FD(vtanh)(sum));
+static void FD(plain_row)(const FD(rnn) *r, T *h, const T *z, const T *s, int64_t at) {
+    const int64_t units = r->sizes.units;
+    for (int64_t u = 0, n = units; u < units; u += VL, n -= VL) {
+        const V sum = FD(rnn_sum)(r, z, s, 0, u);
+        const V y = r->sizes.kind == FD_RNN_RELU ? FD(vact)(sum, FD_RELU, (V){0}) : FD(vtanh)(sum);
+        FD(rnn_leave)(r, at * units + u, vload(h + u), y, n);
+        vstore(h + u, y);
     }
 }
 
 /* u and r, in the place of their sums. With reset_before also q = r * k, which meets the last columns of w_h. */
-static void FD(gru_gates_row)(const FD(rnn) *r, T *q, const T *k, T *s, int64_t i, const T *z, int64_t step) {
-    for (int64_t v = 0; v < r->vectors; v++) {
-        const int64_t u = v * VL;
+static void FD(gru_gates_row)(const FD(rnn) *r, T *q, const T *k, const T *z, T *s) {
+    const int64_t units = r->sizes.units;
+    for (int64_t u = 0, n = units; u < units; u += VL, n -= VL) {
         for (int g = 0; g < 2; g++) {
-            const V gate = FD(vsigmoid)(FD(rnn_input)(r, z, step, i, g, v) + FD(rnn_sum)(r, s, i, g, v));
-            vstore(s + i * r->outer.pitch + g * r->padded + u, gate);
+            const V gate = FD(vsigmoid)(FD(rnn_sum)(r, z, s, g, u));
+            vstore_upto(s + g * units + u, gate, n);
             if (g == 1 && r->sizes.kind == FD_GRU_RESET_BEFORE) vstore(q + u, gate * vload(k + u));
         }
     }
 }
 
 /* h, from the gates and from what the last columns of w_h gave. */
-static void FD(gru_state_row)(const FD(rnn) *r, T *h, const T *s, const T *s_last, int64_t i, const T *z, int64_t step,
-                              T *kept) {
+static void FD(gru_state_row)(const FD(rnn) *r, T *h, const T *z, const T *s, const T *last, int64_t at) {
     const int64_t units = r->sizes.units;
     const int after = r->sizes.kind == FD_GRU;
-    s += i * r->outer.pitch;
-    s_last = after ? s + 2 * r->padded : s_last + i * r->inner.pitch;
-    for (int64_t v = 0; v < r->vectors; v++) {
-        const int64_t u = v * VL, n = units - u;
-        const V update = vload(s + u), reset = vload(s + r->padded + u);
-        V sum = vload(s_last + u);
+    T *kept = r->gates == NULL ? NULL : r->gates + at * RNN_KEPT(r->sizes.kind) * units;
+    for (int64_t u = 0, n = units; u < units; u += VL, n -= VL) {
+        const V update = vload(s + u), reset = vload(s + units + u), was = vload(h + u);
+        V sum = vload(last + u);
         if (r->b_h != NULL) sum += vload_upto(r->b_h + 2 * units + u, n);
-        const V candidate = FD(vtanh)(FD(rnn_input)(r, z, step, i, 2, v) + (after ? reset * sum : sum));
-        vstore(h + u, update * vload(h + u) + (VC(1) - update) * candidate);
+        const V candidate = FD(vtanh)(vload(z + 2 * units + u) + (after ? reset * sum : sum));
+        const V y = update * was + (VC(1) - update) * candidate;
+        FD(rnn_leave)(r, at * units + u, was, y, n);
+        vstore(h + u, y);
         if (kept == NULL) continue;
         vstore_upto(kept + u, update, n);
         vstore_upto(kept + units + u, reset, n);
@@ -82,7 +90,7 @@ static void FD(rnn_fwd_task)(void *arg, int64_t task, void *scratch) {
     const int64_t count = FD(least)(r->rows, r->sizes.batch - first), state = r->rows * padded;
     const size_t row_bytes = (size_t)units * sizeof(T);
     T *near = scratch, *h = near + r->near, *c = h + state, *q = c + state, *k = q + state, *s = k + state;
-    T *s_last = s + r->rows * r->outer.pitch, *z = s_last + r->rows * r->inner.pitch;
+    T *last = s + r->rows * r->outer.pitch, *z = last + r->rows * r->inner.pitch;
     T *x = z + r->chunk * r->lanes * r->input.pitch;
     memset(h, 0, (size_t)(4 * state) * sizeof(T));
     for (int64_t i = 0; i < count; i++) {
@@ -93,34 +101,33 @@ static void FD(rnn_fwd_task)(void *arg, int64_t task, void *scratch) {
     for (int64_t order = 0; order < r->sizes.steps; order++) {
         if (fd_stopped()) return;
         const int64_t t = FD(rnn_step)(r, order), step = order % r->chunk;
+        const T *now = z + step * r->lanes * r->input.pitch;
         if (step == 0) FD(rnn_inputs)(r, near, z, x, first, count, order, FD(least)(r->chunk, r->sizes.steps - order));
         if (r->mask != NULL) FD(rnn_mask)(r, k, h, first, count);
         FD(rnn_multiply)(r, near, s, k, padded, &r->outer, count, NULL,
                          FD(rnn_at_step)(r, r->x, r->input.k, first, order + r->chunk));
         if (kind >= FD_GRU) {
-            for (int64_t i = 0; i < count; i++) FD(gru_gates_row)(r, q + i * padded, k + i * padded, s, i, z, step);
-            FD(rnn_multiply)(r, near, s_last, q, padded, &r->inner, count, NULL, (FD(rnn_ahead)){r->x, 0, 0});
+            for (int64_t i = 0; i < count; i++)
+                FD(gru_gates_row)(r, q + i * padded, k + i * padded, now + i * r->input.pitch, s + i * r->outer.pitch);
+            FD(rnn_multiply)(r, near, last, q, padded, &r->inner, count, NULL, (FD(rnn_ahead)){r->x, 0, 0});
         }
         for (int64_t i = 0; i < count; i++) {
             const int64_t at = (first + i) * r->sizes.steps + t;
+            const T *zi = now + i * r->input.pitch, *si = s + i * r->outer.pitch;
             T *hi = h + i * padded, *ci = c + i * padded;
-            T *kept = r->gates == NULL ? NULL : r->gates + at * RNN_KEPT(kind) * units;
             if (!FD(rnn_running)(r, first + i, t)) {
                 memset(r->hs + at * units, 0, row_bytes);
                 if (r->previous != NULL) memset(r->previous + at * units, 0, row_bytes);
                 if (r->previous_c != NULL) memset(r->previous_c + at * units, 0, row_bytes);
-                if (kept != NULL) memset(kept, 0, (size_t)RNN_KEPT(kind) * row_bytes);
-                continue;
+                if (r->gates != NULL)
+                    memset(r->gates + at * RNN_KEPT(kind) * units, 0, (size_t)RNN_KEPT(kind) * row_bytes);
+            } else if (kind == FD_LSTM) {
+                FD(lstm_row)(r, hi, ci, zi, si, at);
+            } else if (kind >= FD_GRU) {
+                FD(gru_state_row)(r, hi, zi, si, kind == FD_GRU ? si + 2 * units : last + i * r->inner.pitch, at);
+            } else {
+                FD(plain_row)(r, hi, zi, si, at);
             }
-            if (r->previous != NULL) memcpy(r->previous + at * units, hi, row_bytes);
-            if (r->previous_c != NULL) memcpy(r->previous_c + at * units, ci, row_bytes);
-            if (kind == FD_LSTM)
-                FD(lstm_row)(r, hi, ci, s, i, z, step, kept);
-            else if (kind >= FD_GRU)
-                FD(gru_state_row)(r, hi, s, s_last, i, z, step, kept);
-            else
-                FD(plain_row)(r, hi, s, i, z, step);
-            memcpy(r->hs + at * units, hi, row_bytes);
         }
     }
     for (int64_t i = 0; i < count; i++) {
@@ -150,8 +157,9 @@ static int FD(fd_rnn_fwd)(void *hs, void *h, void *c, void *previous, void *gate
 
 /* ---- backward ----------------------------------------------------------------------------------------------- */
 
-/* One row: dz from dh and dc; dc becomes that of the step before, and dh what reaches it other than by the weights. */
-static void FD(lstm_row_bwd)(const FD(rnn) *r, T *dz, T *dh, T *dc, const T *gates, const T *was_c) {
+/* One row: dz, in two places, from dh and dc; dc becomes that of the step before, and dh what reaches it other than by
+ * the weights. */
+static void FD(lstm_row_bwd)(const FD(rnn) *r, T *dz, T *near, T *dh, T *dc, const T *gates, const T *was_c) {
     const int64_t units = r->sizes.units;
     const T *p = r->peepholes;
     for (int64_t u = 0, n = units; u < units; u += VL, n -= VL) {
@@ -162,10 +170,11 @@ static void FD(lstm_row_bwd)(const FD(rnn) *r, T *dz, T *dh, T *dc, const T *gat
         V dcell = vload(dc + u) + FD(vact_bwd)(into * o, tanh_c, FD_TANH, c);
         if (p != NULL) dcell += vload_upto(p + 2 * units + u, n) * dz_o;
         const V dz_i = FD(vact_bwd)(dcell * g, i, FD_SIGMOID, c), dz_f = FD(vact_bwd)(dcell * c, f, FD_SIGMOID, c);
-        vstore_upto(dz + u, dz_i, n);
-        vstore_upto(dz + units + u, dz_f, n);
-        vstore_upto(dz + 2 * units + u, FD(vact_bwd)(dcell * i, g, FD_TANH, c), n);
-        vstore_upto(dz + 3 * units + u, dz_o, n);
+        const V all[4] = {dz_i, dz_f, FD(vact_bwd)(dcell * i, g, FD_TANH, c), dz_o};
+        for (int gate = 0; gate < 4; gate++) {
+            vstore_upto(dz + gate * units + u, all[gate], n);
+            vstore_upto(near + gate * units + u, all[gate], n);
+        }
         dcell *= f;
         if (p != NULL) dcell += vload_upto(p + u, n) * dz_i + vload_upto(p + units + u, n) * dz_f;
         vstore(dc + u, dcell);
@@ -237,9 +246,11 @@ static void FD(rnn_bwd_task)(void *arg, int64_t task, void *scratch) {
             }
             for (int64_t u = 0; r->dhs != NULL && u < units; u++) dhi[u] += r->dhs[at * units + u];
             const T *gates = r->gated + at * kept;
-            if (kind == FD_LSTM)
-                FD(lstm_row_bwd)(r, dz, dhi, dc + i * padded, gates, r->was_c + at * units);
-            else if (kind >= FD_GRU)
+            if (kind == FD_LSTM) {
+                FD(lstm_row_bwd)(r, dz, a + i * r->columns, dhi, dc + i * padded, gates, r->was_c + at * units);
+                continue;
+            }
+            if (kind >= FD_GRU)
                 FD(gru_row_bwd)(r, dz, ds, dhi, gates, r->was + at * units);
             else
                 FD(plain_row_bwd)(r, dz, dhi, gates);

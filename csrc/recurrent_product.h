@@ -6,8 +6,8 @@
  *     the other rows nor on the threads.
  *   - What the inputs give is computed by the same task, for a few steps at a time, just before these need it: the
  *     sums of all steps would be several times as large as x, and come back from memory.
- *   - A gate's units are filled up to whole vectors, so no vector holds units of two gates, and a product's rows to
- *     whole panels.
+ *   - A product's columns stand as those of the weights. The vector that holds the last units of a gate begins with
+ *     them, and what else is in it is computed and not used.
  */
 
 #define RNN_GATES(kind) ((kind) == FD_LSTM ? 4 : (kind) >= FD_GRU ? 3 : 1)
@@ -17,22 +17,21 @@
 #define RNN_SUMS_BYTES (256 * 1024)  /* of what the inputs give, for some steps; more where their weights are more */
 #define RNN_KEPT(kind) ((kind) < FD_LSTM ? 1 : (kind) == FD_GRU_RESET_BEFORE ? 3 : 4) /* the plain ones keep hs */
 
-/* Weights, and panels of them or NULL: k rows of vectors * VL columns, from `gate` on. A row of a product with them has
- * `pitch` elements. */
+/* Weights, and panels of them or NULL: k rows of n columns. A row of a product with them has `pitch` elements: as many
+ * as a whole vector from any column on needs. */
 typedef struct {
     const T *from;
     T *panels;
-    int64_t vectors, k, gate, pitch, far;
+    int64_t k, n, pitch, far;
 } FD(rnn_weights);
 
 /* What all tasks share. The outer product of FD_GRU_RESET_BEFORE is over two gates, the inner one over the last. */
 typedef struct {
     fd_rnn sizes;
-    int64_t columns, padded, vectors, rows; /* columns of w_h; units in whole vectors, and their number; rows a task */
+    int64_t columns, padded, rows; /* columns of w_h; units in whole vectors; rows a task */
     int64_t near;         /* elements at the begin of a task's scratch, for the one panel of weights that is in use */
     int64_t lanes, chunk; /* rows of a task that there can be; steps whose inputs are multiplied together */
     FD(rnn_weights) input, outer, inner;
-    T *bias; /* what is added to the product of the inputs, in the order of its vectors, or NULL */
     const T *mask;
     const int64_t *lengths;
     T *hs, *h, *c, *previous, *gates, *previous_c; /* outputs of forward */
@@ -41,43 +40,27 @@ typedef struct {
     const T *dhs, *dh, *dc, *was, *gated, *was_c;  /* its inputs; the last three are what forward kept */
 } FD(rnn);
 
-/* Vector v of gate `gate` of what the inputs give row i of the task, at the step that is `step`-th of its chunk. */
-FD_INLINE V FD(rnn_input)(const FD(rnn) *r, const T *z, int64_t step, int64_t i, int64_t gate, int64_t v) {
-    return vload(z + (step * r->lanes + i) * r->input.pitch + gate * r->padded + v * VL);
+/* The vector at unit u of gate `gate` in a row of the inputs' product and in one of the state's, with its bias. */
+FD_INLINE V FD(rnn_sum)(const FD(rnn) *r, const T *z, const T *s, int64_t gate, int64_t u) {
+    const int64_t at = gate * r->sizes.units + u;
+    V sum = vload(s + at);
+    if (r->b_h != NULL) sum += vload_upto(r->b_h + at, r->sizes.units - u);
+    return vload(z + at) + sum;
 }
 
-/* Vector v of gate `gate` in row i of the product of the state, and its bias. */
-FD_INLINE V FD(rnn_sum)(const FD(rnn) *r, const T *s, int64_t i, int64_t gate, int64_t v) {
-    const int64_t u = v * VL;
-    V sum = vload(s + i * r->outer.pitch + gate * r->padded + u);
-    if (r->b_h != NULL) sum += vload_upto(r->b_h + gate * r->sizes.units + u, r->sizes.units - u);
-    return sum;
-}
+static int64_t FD(rnn_panels)(const FD(rnn_weights) *w) { return FD(ceil_div)(w->n, NR); }
 
-static int64_t FD(rnn_panels)(int64_t vectors) { return FD(ceil_div)(vectors, NV); }
-
-/* One panel of weights: of its gates side by side; transposed for backward. */
+/* One panel of weights; transposed for backward. */
 static void FD(rnn_pack)(const FD(rnn) *r, const FD(rnn_weights) *w, T *to, int64_t panel) {
-    const int64_t units = r->sizes.units;
-    if (r->dz != NULL) {
-        const int64_t column = panel * NR;
-        FD(pack)(to, w->from + column * r->columns + w->gate * units, r->columns, 1, FD(least)(NR, units - column),
-                 w->k, NR);
-        return;
-    }
-    for (int64_t j = 0; j < NV && panel * NV + j < w->vectors; j++) {
-        const int64_t vector = panel * NV + j, unit = vector % r->vectors * VL;
-        const T *from = w->from + (w->gate + vector / r->vectors) * units + unit;
-        for (int64_t p = 0; p < w->k; p++)
-            vstore(to + p * NR + j * VL, vload_upto(from + p * r->columns, units - unit));
-    }
+    const int64_t column = panel * NR, step = r->dz == NULL ? 1 : r->columns;
+    FD(pack)(to, w->from + column * step, step, r->dz == NULL ? r->columns : 1, FD(least)(NR, w->n - column), w->k, NR);
 }
 
 static void FD(rnn_pack_task)(void *arg, int64_t task, void *scratch) {
     (void)scratch;
     const FD(rnn) *r = arg;
     const FD(rnn_weights) *all[] = {&r->input, &r->outer, &r->inner}, **w = all;
-    while (task >= FD(rnn_panels)((*w)->vectors)) task -= FD(rnn_panels)((*w++)->vectors);
+    while (task >= FD(rnn_panels)(*w)) task -= FD(rnn_panels)(*w++);
     FD(rnn_pack)(r, *w, (*w)->panels + task * (*w)->k * NR, task);
 }
 
@@ -89,28 +72,31 @@ typedef struct {
 } FD(rnn_ahead);
 
 /* computes  product = a w + bias for `count` rows of a
- * shapes    a (count, k), w (k, vectors * VL), bias (vectors * VL) or NULL, product (count, w->pitch)
+ * shapes    a (count, k), w (k, n), bias (n) or NULL, product (count, w->pitch), of which n are written
  * layout    a row-major with pitch, in memory of whole tiles
  * touches   of a, up to MR - 1 rows more, whose products are not used; asks for what is `ahead`, a part a tile, and for
- *           weights from far away; `near` where the weights are packed only now
+ *           weights from far away; `near` where weights are packed only now
  * order     as gemm_tile
  * source    gemm.h */
 static void FD(rnn_multiply)(const FD(rnn) *r, T *near, T *product, const T *a, int64_t pitch, const FD(rnn_weights) *w,
                              int64_t count, const T *bias, FD(rnn_ahead) ahead) {
-    const int64_t panels = FD(rnn_panels)(w->vectors);
+    const int64_t panels = FD(rnn_panels)(w);
     int64_t parts = 16; /* of the panel that follows; a power of two */
     while (parts > 1 && parts > count / MR) parts /= 2;
     for (int64_t panel = 0; panel < panels; panel++) {
-        const T *b = near, *next = w->from + w->gate * r->sizes.units + (panel + 1) * NR;
-        int64_t step = r->columns;
-        if (w->panels == NULL) {
-            FD(rnn_pack)(r, w, near, panel);
-            if (r->dz != NULL || panel + 1 == panels) next = near, step = 0; /* rows end to end need no asking */
-        } else {
+        const T *b = near, *next = w->from + (panel + 1) * NR;
+        const int64_t columns = FD(least)(w->n - panel * NR, NR);
+        int64_t step = r->columns, b_row = NR;
+        if (w->panels != NULL) {
             b = w->panels + panel * w->k * NR, next = w->panels + (panel + 1) % panels * w->k * NR, step = NR;
             if (!w->far) step = 0;
+        } else if (r->dz == NULL && count <= MR && columns % VL == 0) {
+            b = w->from + panel * NR, b_row = r->columns, step = 0; /* what is read once is read where it lies */
+        } else {
+            FD(rnn_pack)(r, w, near, panel);
+            if (r->dz != NULL || panel + 1 == panels) next = near, step = 0; /* rows end to end need no asking */
         }
-        FD(tile_end) end = {.pitch = w->pitch, .columns = FD(least)(w->vectors - panel * NV, NV) * VL};
+        FD(tile_end) end = {.pitch = w->pitch, .columns = columns};
         if (bias != NULL) end.bias = bias + panel * NR;
         const int64_t past = ahead.n * (panel + 1) / panels;
         for (int64_t row = 0; row < count; row += MR) {
@@ -122,7 +108,7 @@ static void FD(rnn_multiply)(const FD(rnn) *r, T *near, T *product, const T *a, 
                     __builtin_prefetch(ahead.from + i * ahead.pitch + j);
             end.c = product + row * w->pitch + panel * NR;
             end.rows = (int)rows;
-            FD(gemm_tile)(&end, a + row * pitch, pitch, 1, b, NR, w->k, part);
+            FD(gemm_tile)(&end, a + row * pitch, pitch, 1, b, b_row, w->k, part);
         }
     }
 }
@@ -141,7 +127,7 @@ static void FD(rnn_inputs)(const FD(rnn) *r, T *near, T *z, T *x, int64_t first,
         for (int64_t step = 0; step < steps; step++)
             memcpy(x + (step * r->lanes + row) * k,
                    r->x + ((first + row) * r->sizes.steps + FD(rnn_step)(r, i + step)) * k, (size_t)k * sizeof(T));
-    FD(rnn_multiply)(r, near, z, x, k, &r->input, (steps - 1) * r->lanes + count, r->bias, (FD(rnn_ahead)){x, 0, 0});
+    FD(rnn_multiply)(r, near, z, x, k, &r->input, (steps - 1) * r->lanes + count, r->b, (FD(rnn_ahead)){x, 0, 0});
 }
 
 /* k = mask * h for `count` rows. */
@@ -158,21 +144,12 @@ static FD(rnn_ahead) FD(rnn_at_step)(const FD(rnn) *r, const T *array, int64_t n
     return (FD(rnn_ahead)){array + (first * r->sizes.steps + FD(rnn_step)(r, i)) * n, r->sizes.steps * n, n};
 }
 
-/* The bias of the inputs in the order of the vectors of their product. */
-static void FD(rnn_pack_bias)(const FD(rnn) *r) {
-    for (int64_t vector = 0; vector < r->input.vectors; vector++) {
-        const int64_t u = vector % r->vectors * VL, units = r->sizes.units;
-        vstore(r->bias + vector * VL, vload_upto(r->b + vector / r->vectors * units + u, units - u));
-    }
-}
-
 /* Pack the weights, and run the tasks. */
 static int FD(rnn_run)(FD(rnn) *r, fd_task task, int64_t tiles_a_row, int threads) {
     const fd_rnn *sizes = &r->sizes;
     const int before = sizes->kind == FD_GRU_RESET_BEFORE, gates = RNN_GATES(sizes->kind);
     r->columns = gates * sizes->units;
-    r->vectors = FD(ceil_div)(sizes->units, VL);
-    r->padded = r->vectors * VL;
+    r->padded = FD(whole)(sizes->units, VL);
     threads = fd_threads_for(sizes->batch * sizes->steps * r->columns / VL * (sizes->units + r->input.k), threads);
     /* 16 tasks where the batch has them; but where one thread has all of it, or the weights come from far away, few
      * enough that each panel of them serves many rows. The bits are the same either way. */
@@ -182,40 +159,37 @@ static int FD(rnn_run)(FD(rnn) *r, fd_task task, int64_t tiles_a_row, int thread
     r->rows = FD(whole)(once ? rows : FD(most)(rows, FD(ceil_div)(sizes->batch, 16)), MR);
     r->lanes = FD(least)(r->rows, sizes->batch);
     const int outer = before ? 2 : gates, inner = before ? 1 : 0, transposed = r->dz != NULL;
-    r->input.vectors = transposed ? 0 : gates * r->vectors;
-    r->inner.from = r->outer.from;
+    r->input.n = transposed ? 0 : r->columns;
     r->outer.k = transposed ? outer * sizes->units : sizes->units;
+    r->outer.n = transposed ? sizes->units : outer * sizes->units;
+    r->inner.from = r->outer.from + outer * sizes->units;
     r->inner.k = sizes->units;
-    r->outer.vectors = transposed ? r->vectors : outer * r->vectors;
-    r->inner.vectors = inner * r->vectors;
-    r->inner.gate = 2;
+    r->inner.n = inner * sizes->units;
     r->near = once ? FD(most)(r->input.k, FD(most)(r->outer.k, r->inner.k)) * NR : 0;
     FD(rnn_weights) *all[] = {&r->input, &r->outer, &r->inner};
-    int64_t panels = 0, elements = r->b == NULL ? 0 : r->input.vectors * VL, sums = 0;
+    int64_t panels = 0, elements = 0;
     for (int i = 0; i < 3; i++) {
-        const int64_t more = FD(rnn_panels)(all[i]->vectors);
+        const int64_t more = FD(rnn_panels)(all[i]);
         panels += more;
-        if (!once) elements += more * all[i]->k * NR;
-        all[i]->pitch = more * NR;
+        elements += more * all[i]->k * NR;
+        all[i]->pitch = more == 0 ? 0 : FD(whole)(all[i]->n + VL - 1, VL);
         all[i]->far = more * all[i]->k * NR * TBYTES > RNN_NEAR_BYTES;
-        if (i > 0) sums += more * NR;
     }
     const int64_t inputs = r->lanes * r->input.pitch; /* of one step */
     const int64_t kept = FD(most)(RNN_SUMS_BYTES / TBYTES, r->columns * r->input.k);
     const int64_t chunks = FD(ceil_div)(sizes->steps, FD(most)(1, kept / FD(most)(1, inputs)));
     r->chunk = FD(ceil_div)(sizes->steps, chunks);
-    const int64_t row = tiles_a_row * r->padded + r->columns + sums;
-    const size_t scratch =
-        (size_t)(r->near + r->rows * row + r->chunk * (inputs + r->lanes * r->input.k) + MR * r->input.k) * sizeof(T);
-    T *memory = elements == 0 ? NULL : fd_alloc((size_t)elements * sizeof(T));
-    if (memory == NULL && elements > 0) return FD_NOMEM;
-    T *free_part = memory;
-    for (int i = 0; i < 3 && !once; i++) {
-        all[i]->panels = free_part;
-        free_part += FD(rnn_panels)(all[i]->vectors) * all[i]->k * NR;
+    const int64_t row = tiles_a_row * r->padded + r->columns + r->outer.pitch + r->inner.pitch;
+    const int64_t ahead = r->chunk * (inputs + r->lanes * r->input.k) + MR * r->input.k;
+    const size_t scratch = (size_t)(r->near + r->rows * row + ahead) * sizeof(T);
+    if (once) return fd_parallel(task, r, FD(ceil_div)(sizes->batch, r->rows), scratch, threads);
+    T *memory = fd_alloc((size_t)elements * sizeof(T)), *next = memory;
+    if (memory == NULL) return FD_NOMEM;
+    for (int i = 0; i < 3; i++) {
+        all[i]->panels = next;
+        next += FD(rnn_panels)(all[i]) * all[i]->k * NR;
     }
-    if (r->b != NULL) r->bias = free_part, FD(rnn_pack_bias)(r);
-    int rc = once ? FD_OK : fd_parallel(FD(rnn_pack_task), r, panels, 0, threads);
+    int rc = fd_parallel(FD(rnn_pack_task), r, panels, 0, threads);
     if (rc == FD_OK) rc = fd_parallel(task, r, FD(ceil_div)(sizes->batch, r->rows), scratch, threads);
     fd_free(memory);
     return rc;
