@@ -1,7 +1,11 @@
 /* im2col.h: the windows of a convolution as rows of a matrix, and the adjoint. For teaching: convolution itself needs
  * neither. */
 
-#define IM2COL_BYTES 40960 /* of a block of windows */
+#define COL2IM_AHEAD 4     /* windows whose columns are asked for */
+#define IM2COL_BYTES 40960 /* of a block of windows; where it is streamed, */
+#define STREAM_BLOCK 16384 /* of one that waits in scratch */
+#define FD_STREAMS (FD_ISA == FD_AVX512 || FD_ISA == FD_AVX2)
+#define STREAM_BYTES (8 << 20) /* matrices from this size on are streamed: they stay in no cache anyway */
 
 /* The taps of window `out` that are cells of the input on one axis: begin .. end-1. */
 typedef struct {
@@ -20,6 +24,7 @@ typedef struct {
     T *to;
     const T *from;
     int64_t share; /* im2col: rows of windows a task; col2im: channels a task */
+    int streamed;  /* im2col, from scratch */
 } FD(columns);
 
 /* Neighbouring elements of a matrix row are neighbouring taps of one channel (NCHW), or channels of one tap (NHWC). */
@@ -92,6 +97,21 @@ FD_INLINE void FD(im2col_inside)(T *col, const T *image, const fd_conv *p, int64
             }
 }
 
+/* Copies of what is in scratch, which go to memory past the caches: nothing is read there before it is written. */
+static void FD(stream)(T *to, const T *from, int64_t n) {
+    int64_t i = 0;
+#if FD_STREAMS
+    const int64_t head = FD(least)(n, (int64_t)(-(uintptr_t)to % VBYTES / TBYTES));
+    for (; i < head; i++) to[i] = from[i];
+#if FD_ISA == FD_AVX512
+    for (; i + VL <= n; i += VL) _mm512_stream_si512((void *)(to + i), (__m512i)vload(from + i));
+#else
+    for (; i + VL <= n; i += VL) _mm256_stream_si256((void *)(to + i), (__m256i)vload(from + i));
+#endif
+#endif
+    for (; i < n; i++) to[i] = from[i];
+}
+
 static void FD(im2col_runs)(T *col, const T *image, const fd_conv *p, int64_t outer, int64_t inner, FD(taps) d,
                             FD(taps) h, int64_t begin, int64_t end) {
 #define RUN(run) FD(im2col_inside)(col, image, p, outer, inner, d, h, begin, end, run)
@@ -100,7 +120,6 @@ static void FD(im2col_runs)(T *col, const T *image, const fd_conv *p, int64_t ou
 }
 
 static void FD(im2col_task)(void *arg, int64_t task, void *scratch) {
-    (void)scratch;
     const FD(columns) *g = arg;
     const fd_conv *p = g->plan;
     const int64_t rows = p->batch * p->out[0] * p->out[1], first = task * g->share;
@@ -108,7 +127,7 @@ static void FD(im2col_task)(void *arg, int64_t task, void *scratch) {
     const int64_t image = p->in_channels * p->in[0] * p->in[1] * p->in[2];
     const int64_t inner = p->channels_last ? p->in_channels : 1, outer = p->in_channels / inner;
     const FD(inside) inside = FD(inside_of)(p);
-    const int64_t block = FD(most)(IM2COL_BYTES / (length * TBYTES + 1), 1);
+    const int64_t block = FD(most)((g->streamed ? STREAM_BLOCK : IM2COL_BYTES) / (length * TBYTES + 1), 1);
     for (int64_t row = first; row < rows && row < first + g->share; row++) {
         const FD(taps) d = FD(taps_at)(p, 0, row / p->out[1] % p->out[0]), h = FD(taps_at)(p, 1, row % p->out[1]);
         const T *x = g->from + row / (p->out[0] * p->out[1]) * image;
@@ -116,7 +135,8 @@ static void FD(im2col_task)(void *arg, int64_t task, void *scratch) {
             T *col = g->to + (row * p->out[2] + ow) * length;
             if (ow >= inside.begin && ow < inside.end) {
                 const int64_t end = FD(least)(inside.end, ow + block);
-                FD(im2col_runs)(col, x, p, outer, inner, d, h, ow, end);
+                FD(im2col_runs)(g->streamed ? scratch : col, x, p, outer, inner, d, h, ow, end);
+                if (g->streamed) FD(stream)(col, scratch, (end - ow) * length);
                 ow = end - 1;
                 continue;
             }
@@ -127,6 +147,9 @@ static void FD(im2col_task)(void *arg, int64_t task, void *scratch) {
                 FD(im2col_window)(col, x, p, p->in_channels, 1, d, h, w);
         }
     }
+#if FD_STREAMS
+    _mm_sfence(); /* before another thread is told that this is done */
+#endif
 }
 
 /* computes  cols[(n, o), (c, k)] = x[n, c, o*stride + k*dilation - pad], zero outside the input
@@ -139,7 +162,9 @@ static int FD(fd_im2col)(void *cols, const void *x, const fd_conv *plan, int thr
     const int64_t window = plan->in_channels * plan->kernel[0] * plan->kernel[1] * plan->kernel[2];
     const int64_t rows = plan->batch * plan->out[0] * plan->out[1], length = window * plan->out[2];
     FD(columns) g = {.plan = plan, .to = cols, .from = x, .share = 16384 / (length * TBYTES + 1) + 1};
-    return fd_parallel(FD(im2col_task), &g, (rows + g.share - 1) / g.share, 0, fd_threads_for(rows * length, threads));
+    g.streamed = FD_STREAMS && rows * length * TBYTES >= STREAM_BYTES && window * TBYTES <= STREAM_BLOCK;
+    return fd_parallel(FD(im2col_task), &g, (rows + g.share - 1) / g.share, g.streamed ? STREAM_BLOCK : 0,
+                       fd_threads_for(rows * length, threads));
 }
 
 FD_INLINE void FD(col2im_window)(T *image, const T *col, const fd_conv *p, int64_t outer, int64_t inner, FD(taps) d,
@@ -195,6 +220,9 @@ static void FD(col2im_task)(void *arg, int64_t task, void *scratch) {
                 const int64_t row = ((n * p->out[0] + od) * p->out[1] + oh) * p->out[2] + ow;
                 const T *col = g->from + (row * p->in_channels + first) * taps;
                 const FD(taps) d = FD(taps_at)(p, 0, od), h = FD(taps_at)(p, 1, oh);
+                if (row >= COL2IM_AHEAD) /* what goes backwards is not foreseen */
+                    for (int64_t i = 0; i < channels * taps; i += 64 / TBYTES)
+                        __builtin_prefetch(col - COL2IM_AHEAD * p->in_channels * taps + i);
                 if (ow >= inside.begin && ow < inside.end) {
                     FD(col2im_runs)(image, col, p, outer, inner, d, h, ow * p->stride[2] - p->pad[2]);
                     continue;
@@ -215,9 +243,10 @@ static void FD(col2im_task)(void *arg, int64_t task, void *scratch) {
  * source    the adjoint of im2col */
 static int FD(fd_col2im)(void *dx, const void *cols, const fd_conv *plan, int threads) {
     const int64_t cells = plan->in[0] * plan->in[1] * plan->in[2], channels = plan->in_channels;
-    const int64_t fit = 131072 / (cells * TBYTES + 1) + 1; /* planes that stay in the level-2 cache */
+    const int64_t fit = 24576 / (cells * TBYTES + 1) + 1; /* planes that stay in the level-1 cache */
+    const int64_t parts = FD(most)(FD(ceil_div)(channels, fit), 1);
     FD(columns) g = {.plan = plan, .to = dx, .from = cols};
-    g.share = plan->channels_last || fit > channels ? channels : fit;
+    g.share = plan->channels_last ? channels : FD(ceil_div)(channels, parts);
     const int64_t tasks = channels == 0 ? 0 : plan->batch * ((channels + g.share - 1) / g.share);
     const int64_t windows = plan->batch * plan->out[0] * plan->out[1] * plan->out[2];
     const int64_t work = windows * channels * plan->kernel[0] * plan->kernel[1] * plan->kernel[2];

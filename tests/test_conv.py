@@ -202,7 +202,11 @@ class TestPatches(Matrix):
             ],
             exact=True,
             trusted=False,  # a patch repeats the cells of its neighbours
-            large=[case((8, 8, 64, 64), size=3, padding=1)],
+            large=[
+                case((8, 8, 64, 64), size=3, padding=1),
+                case((3, 3, 97, 101), size=5, padding=2),  # past the caches, in windows of odd length
+                case((3, 97, 101, 3), size=5, stride=(1, 1), layout="NHWC"),
+            ],
             refusals=[
                 (ValueError, "kernel reaches over", lambda: F.im2col(X, 6)),
                 (ValueError, "size must be at least 1", lambda: F.im2col(X, 0)),
