@@ -57,7 +57,7 @@ FD_INLINE void FD(step_vector)(const FD(step) *s, int64_t i, int kind) {
         p -= h[3] > 0 ? FD(keep)(s, 2, i, h[3] * FD(slot)(s, 2, i) + d) : d;
         break;
     default: /* FD_ADAM; the caller has put the two corrections of bias into the rate */
-        p -= h[5] * p;
+        if (h[5] != 0) p -= h[5] * p;
         m = FD(slot)(s, 0, i);
         m = FD(keep)(s, 0, i, m + (g - m) * rest[1]);
         v = FD(slot)(s, 1, i);

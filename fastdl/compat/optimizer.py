@@ -1,8 +1,9 @@
 """The optimizers of *Deep Learning from Scratch* 1 and 2: dicts or lists of parameters, changed in place.
 
 Each is its rule, the book's own operations in the book's order, on pieces of the arrays that stay in the
-cache. In the fast tier SGD, Momentum and Adam are kernels instead, which pass over memory once. `update` is
-set on the book's class: it reads and makes the attributes that the book's constructor and methods do.
+cache. SGD, Momentum and Adam are kernels instead, which pass over memory once; in float64 they do the same
+operations in the same order, and so serve the exact tier as well. `update` is set on the book's class: it
+reads and makes the attributes that the book's constructor and methods do.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..functional._arrays import engine
-from .inputs import FLOATS, Array
+from .inputs import FLOAT64, FLOATS, Array
 from .tier import Unserved, settings
 
 __all__ = ["AdaGrad", "Adam", "Momentum", "RMSprop", "SGD", "kept", "step"]
@@ -178,7 +179,8 @@ def step(
     optimizer, names
         Whose attributes of these names hold what is kept of each parameter.
     kernel : (str, tuple), optional
-        The engine's formula for the rule, and its numbers.
+        The engine's formula for the rule, and its numbers. The compiled one gives the bits of the rule, but
+        in float32 only where the rule narrows its numbers as well.
     renewed : bool
         Whether what is kept becomes new arrays with each step.
 
@@ -194,11 +196,10 @@ def step(
         _check(params[key], grads[key], *(slot[key] for slot in slots))
     for name, slot in zip(names, slots):
         setattr(optimizer, name, slot)
-    fast = kernel if settings.tier == "fast" else None
     for key in keys:
         for slot in slots if renewed else ():
             slot[key] = slot[key].copy(order="K") if isinstance(params[key], np.ndarray) else slot[key][()]
-        _one(rule, params, grads[key], key, slots, fast)
+        _one(rule, params, grads[key], key, slots, kernel)
 
 
 def kept(optimizer: Any, name: str, params: Any) -> Any:
@@ -237,6 +238,8 @@ def _one(
     p, own = params[key], [slot[key] for slot in slots]
     pieces = None
     if isinstance(p, np.ndarray):
+        if settings.tier == "exact" and not _same_bits(p, grad):
+            kernel = None
         if kernel is not None and grad.dtype != p.dtype and np.can_cast(grad.dtype, p.dtype):
             grad = grad.astype(p.dtype)  # as the sum of the two would be
         pieces = _flat(p, grad, *own)
@@ -251,6 +254,11 @@ def _one(
         params[key], *new = rule(p, grad, *own)
         for slot, array in zip(slots, new):
             slot[key] = array
+
+
+def _same_bits(p: Array, grad: Array) -> bool:
+    """Return whether the engine's formulas are the rules to the last bit."""
+    return p.dtype == grad.dtype == FLOAT64 and engine().engines["update"].startswith("native")
 
 
 def _flat(*arrays: Array) -> list[Array] | None:

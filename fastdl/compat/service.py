@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .contest import Contest
 from .differences import difference
 from .recognise import Found
 from .target import Target
+from .tier import settings
 from .trial import Verdict, state_difference
 
 __all__ = ["Count", "Service"]
@@ -56,8 +57,8 @@ class Service:
         Why the original served, with how often.
     largest : float
         The largest difference seen.
-    slower : bool
-        Whether it has taken longer than the original would have, and serves no more.
+    reviewed : tuple of float
+        The seconds of all calls until the last review, and what the original would have taken for them.
     """
 
     name: str
@@ -70,7 +71,7 @@ class Service:
     contests: dict[Any, Contest] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     largest: float = 0.0
-    slower: bool = False
+    reviewed: tuple[float, float] = (0.0, 0.0)
 
     def left(self, name: str, reason: str) -> None:
         """Count a call that the original serves."""
@@ -78,10 +79,19 @@ class Service:
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
     def review(self) -> None:
-        """Serve no more if the original would have been sooner: a trial is short and may mislead."""
+        """Have the two take turns if the original seems to be sooner: a trial is short and may mislead.
+
+        So may the seconds of calls, which other programs lengthen.
+        """
         seconds = sum(count.seconds for count in self.counts.values())
         original = sum(count.original_seconds for count in self.counts.values())
-        self.slower = 0 < original < seconds
+        before, self.reviewed = self.reviewed, (seconds, original)
+        if settings.verify or not 0 < original - before[1] < seconds - before[0]:
+            return
+        for kind, verdict in self.verdicts.items():
+            if verdict.serve and not verdict.close:
+                self.verdicts[kind] = replace(verdict, close=True)
+                self.contests[kind] = Contest(len(verdict.seconds), ahead=True)
 
     def compare(self, theirs: Any, ours: Any) -> None:
         """Keep the largest difference: of results, and of what became of the arguments."""

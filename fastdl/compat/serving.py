@@ -40,14 +40,13 @@ Beside = tuple[Any, Any, Any]
 """What the original returned, and what became of its arguments."""
 
 _REVIEW = 64
-"""Calls after which the time they took is held against what the original would have taken."""
+"""Calls after which the time they took is held against what the original would have taken for them."""
 
 _SHADOW = "_fastdl_shadow"
 """The attribute of a layer, under ``verify``, that holds its copy on which the original runs."""
 
 _UNTRIED = Verdict(True)
 _NOT_BEFORE = Verdict(False, "its partner has not served")
-_SLOWER = Verdict(False, "fastdl was slower than the trial had said")
 _TOO_MANY = Verdict(False, "it is called with too many kinds of input")
 
 
@@ -96,8 +95,6 @@ class _Served(ABC):
     ) -> tuple[Verdict, int, Contest | None]:
         """Return what serves this kind of input, tried where it is new; its size; and who is still timed."""
         service = self.service
-        if service.slower:
-            return _SLOWER, 1, None
         key, size = kind(args)
         if not service.found.known:
             key = (key, detail(args, kwargs, instance))

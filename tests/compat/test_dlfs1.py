@@ -322,6 +322,20 @@ def test_optimizer(book, mode, name, dtype):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizer_in_the_exact_tier_has_the_bits(monkeypatch, name):
+    monkeypatch.setattr(settings, "tier", "exact")
+    theirs, mine, w = getattr(textbook, name)(0.1), getattr(textbook, name)(0.1), drawn(20_003)
+    w[:6] = 0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324
+    params, ours, grads = {"W": w.copy()}, {"W": w.copy()}, {"W": drawn(20_003, seed=1)}
+    grads["W"][::7] = 0
+    for _ in range(3):
+        theirs.update(params, grads)
+        served(name, mine, "update", ours, grads)
+        kept = [(vars(theirs)[key], vars(mine)[key]) for key in "mvh" if key in vars(mine)]
+        assert all(one["W"].tobytes() == two["W"].tobytes() for one, two in [(params, ours), *kept])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizer_refuses_before_it_changes_anything(mode, name):
     mine = getattr(textbook, name)()
     params = {**parameters(), "b": np.arange(6)}

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from originals import checkout, needs_checkouts
 
+from fastdl.compat.dlfs1 import exact, exact_networks, networks
 from fastdl.compat.dlfs1 import layers as ours
-from fastdl.compat.dlfs1 import networks
 from fastdl.compat.tier import STATE, remember, settings
 from fastdl.compat.trial import state_difference
 from textbook import dlfs1 as textbook
@@ -93,6 +93,21 @@ def as_if_served(model):
             remember(layer, None)
 
 
+class ExactDeep(Deep):
+    predict = exact_networks.DeepConvNet.predict
+    gradient = exact_networks.DeepConvNet.gradient
+
+
+class ExactSimple(Simple):
+    predict = exact_networks.SimpleConvNet.predict
+    gradient = exact_networks.SimpleConvNet.gradient
+
+
+EXACT = SimpleNamespace(
+    **{**vars(textbook), "Convolution": exact.Convolution, "Pooling": exact.Pooling, "Relu": ours.Relu}
+)
+
+
 @pytest.fixture(params=["fast", "float32"])
 def tolerance(request, monkeypatch):
     monkeypatch.setattr(settings, "tier", "fast")
@@ -136,6 +151,50 @@ def test_steps(kind, side, dtype, tolerance):
         np.random.seed(3)  # noqa: NPY002
         close(mine.predict(x), one_by_one(theirs, x, t, False)[0], tolerance)
         assert vars(mine)[STATE].value.blocks
+
+
+@pytest.mark.parametrize("kind, side", [(ExactSimple, 12), (ExactDeep, 16), (ExactDeep, 18)])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("images", [1, 2, 5])
+def test_exact_steps(kind, side, dtype, images, monkeypatch):
+    """The bits of the layers one by one. One image, whose rows lie otherwise in memory, makes no block."""
+    monkeypatch.setattr(settings, "tier", "exact")
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((images, 1, side, side)).astype(dtype)
+    if images == 2:  # everything becomes NaN by and by
+        x[0, 0, :3, :3] = np.nan
+    x[-1, 0, 5:, 5:] = -0.0
+    t = rng.integers(0, 4, images)
+    theirs, mine = kind(EXACT, x), kind(EXACT, x)
+    target = SimpleNamespace(private={"arg_max", "col", "col_W"})
+    for _ in range(3):
+        np.random.seed(3)  # noqa: NPY002
+        scores, loss = one_by_one(theirs, x, t, True)
+        mine.predict(x)
+        as_if_served(mine)
+        np.random.seed(3)  # noqa: NPY002
+        gradients = mine.gradient(x, t)
+        np.testing.assert_array_equal(mine.last_layer.loss, loss)
+        parameters = [layer for layer in in_order(theirs) if hasattr(layer, "dW")]
+        for i, layer in enumerate(parameters, 1):
+            assert gradients[f"W{i}"].tobytes() == layer.dW.tobytes()
+            assert gradients[f"b{i}"].tobytes() == layer.db.tobytes()
+        for one, two in zip(in_order(theirs), in_order(mine), strict=True):
+            found = state_difference(target, vars(one), vars(two))
+            assert not found.reason
+            assert not found.largest
+        np.random.seed(3)  # noqa: NPY002
+        assert mine.predict(x).tobytes() == one_by_one(theirs, x, t, False)[0].tobytes()
+        assert bool(vars(mine)[STATE].value.blocks) == (images > 1)
+    d = rng.standard_normal(np.shape(in_order(mine)[1].mask))
+    if kind is ExactSimple:  # its layers alone go on from the block
+        d = rng.standard_normal((images, 4, side // 2 - 2, side // 2 - 2))
+    names = (2, 1, 0) if kind is ExactSimple else (1, 0)
+    one, two = d.copy(), d.copy()
+    for place in names:
+        one, two = in_order(theirs)[place].backward(one), in_order(mine)[place].backward(two)
+    assert one.tobytes() == two.tobytes()
+    assert in_order(mine)[0].dW.tobytes() == in_order(theirs)[0].dW.tobytes()
 
 
 def test_layers_alone_go_on_from_a_block(tolerance):
@@ -190,15 +249,16 @@ print(np.random.random_sample())
 
 
 @needs_checkouts
+@pytest.mark.parametrize("tier", ["--fast", "--exact"])
 @pytest.mark.parametrize(
     "module, name", [("simple_convnet", "SimpleConvNet"), ("deep_convnet", "DeepConvNet")]
 )
-def test_the_originals(module, name, tmp_path):
-    """In a program of its own: the same lines, but for the last digits."""
+def test_the_originals(module, name, tier, tmp_path):
+    """In a program of its own: the same lines, but for the last digits of the fast tier."""
     script = tmp_path / "steps.py"
     script.write_text(SCRIPT.format(root=checkout("dlfs1"), module=module, name=name))
     said = []
-    for command in ([], ["-m", "fastdl", "run"]):
+    for command in ([], ["-m", "fastdl", "run", tier]):
         done = subprocess.run([sys.executable, *command, script], capture_output=True, text=True, check=True)
         said.append(done.stdout.split())
         if command:
@@ -206,6 +266,8 @@ def test_the_originals(module, name, tmp_path):
             assert f"{name}.gradient" in done.stderr
     plain, fast = said
     assert len(plain) == len(fast) > 20
+    if tier == "--exact":
+        assert plain == fast
     for one, two in zip(plain, fast):
         try:
             assert float(two) == pytest.approx(float(one), rel=1e-8)

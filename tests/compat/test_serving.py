@@ -18,7 +18,7 @@ from made_up import DOUBLE, HEAD, NOISE, SCALE, STEP, TARGETS, family  # noqa: F
 
 import fastdl
 from fastdl.compat import hook, tier, trial
-from fastdl.compat.contest import TIMED, Contest
+from fastdl.compat.contest import TIMED
 from fastdl.compat.fingerprint import fingerprint
 from fastdl.compat.recognise import recognise
 
@@ -220,54 +220,6 @@ def test_what_is_slower_on_real_calls_is_left_alone(tmp_path, monkeypatch):
         np.testing.assert_array_equal(learner.double(X, {"offset": 1}), X * 2 + 1)
     assert 1 <= calls("double") <= 3
     assert service("double").reasons[trial.SLOWER] >= 5
-
-
-@pytest.mark.parametrize(
-    ("times", "winner"),
-    [
-        ([], None),
-        ([(1.0, 2.0)], None),  # one round
-        ([(1.0, 0.3)] * 2, False),
-        ([(1.0, 2.0)] * 2, True),
-        ([(1.0, 1.1)] * 3, None),
-        ([(1.0, 1.1)] * 4, True),
-        ([(5.0, 1.1), (1.0, 9.0), (2.0, 2.0), (2.0, 2.0)], True),  # the least counts
-        ([(1.0, 0.9)] * 4, False),
-        ([(9.0, 8.0)], None),
-        ([(9.0, 8.0)] * 2, False),  # long
-    ],
-)
-def test_a_contest_ends_when_it_is_clear(times, winner):
-    contest = Contest(2)
-    for ours, theirs in times:
-        contest.add(False, 0, theirs * 1e-3)
-        contest.add(True, 0, ours * 1e-3)
-    assert contest.winner is winner
-    contest.add(True, 1, 100.0)  # not called on the other side: it says nothing
-    assert contest.winner is winner
-    assert not contest.ours_next
-    assert Contest(1, ahead=True).ours_next
-    assert not Contest(1, expected=(math.nan,)).ours_next
-
-
-@pytest.mark.parametrize(("expected", "winner"), [(2e-3, None), (4e-3, True), (math.nan, None)])
-def test_the_original_has_no_turn_where_fastdl_is_far_ahead(expected, winner):
-    contest = Contest(2, ahead=True, expected=(expected, 0.0))
-    assert contest.winner is None
-    contest.add(True, 0, 1.0, 1000)
-    assert contest.winner is winner
-    contest.add(True, 1, 0.5, 1000)
-    assert contest.winner is None
-
-
-def test_what_turns_out_slower_serves_no_more(tmp_path, monkeypatch):
-    learner = load(HEAD + DOUBLE, tmp_path, monkeypatch)
-    learner.double(X, {"offset": 1})
-    service("double").counts["double"].seconds += 1e3
-    for _ in range(70):
-        np.testing.assert_array_equal(learner.double(X, {"offset": 1}), X * 2 + 1)
-    assert calls("double") == 64
-    assert service("double").reasons == {"fastdl was slower than the trial had said": 7}
 
 
 def test_an_unserved_input_goes_to_the_original(tmp_path, monkeypatch):

@@ -17,38 +17,54 @@ from . import layers
 from .arrays import FLOAT64, Array, floats, image_stack, sizes
 from .util import col2im, im2col
 
-__all__ = ["Convolution", "Pooling"]
+__all__ = ["Convolution", "Pooling", "convolve", "gradients"]
 
 
 class Convolution(layers.Convolution):
     """The convolution of images by a matrix of their patches."""
 
     def forward(self, x: Any) -> Array:
-        w = floats(self.W)
-        if w.ndim != 4 or x.ndim != 4 or x.shape[1] != w.shape[1] or w.dtype != FLOAT64:
-            raise Unserved(f"kernels {w.shape} of {w.dtype} for images {x.shape}")
-        outputs, _, high, wide = w.shape
-        stride, pad = sizes(self.stride, self.pad)
-        b = layers.bias_of(self.b, outputs, FLOAT64)
-        col = im2col(x, high, wide, stride, pad)
-        flat = w.reshape(outputs, -1).T
-        out = np.dot(col, flat)
-        out += 0 if b is None else b
-        self.x = x
-        self.col_W = flat
-        remember(self, col)
-        out_h = (x.shape[2] + 2 * pad - high) // stride + 1
-        return out.reshape(x.shape[0], out_h, -1, outputs).transpose(0, 3, 1, 2)
+        return convolve(self, x).transpose(0, 3, 1, 2)
 
     def backward(self, dout: Any) -> Array:
-        col = recall(self)
-        outputs, channels, high, wide = self.W.shape
-        rows = floats(dout).transpose(0, 2, 3, 1).reshape(-1, outputs)
-        flat_dw = np.dot(col.T, rows)
-        dcol = np.dot(rows, self.col_W.T)
-        self.db = np.sum(rows, axis=0)
-        self.dW = flat_dw.transpose(1, 0).reshape(outputs, channels, high, wide)
-        return col2im(dcol, self.x.shape, high, wide, self.stride, self.pad)
+        recall(self)
+        rows = floats(dout).transpose(0, 2, 3, 1).reshape(-1, self.W.shape[0])
+        return gradients(self, rows)
+
+
+def convolve(layer: Any, x: Any) -> Array:
+    """Return what a layer's convolution gives, (N, OH, OW, FN), and keep what its backward pass needs."""
+    w = floats(layer.W)
+    if w.ndim != 4 or x.ndim != 4 or x.shape[1] != w.shape[1] or w.dtype != FLOAT64:
+        raise Unserved(f"kernels {w.shape} of {w.dtype} for images {x.shape}")
+    outputs, _, high, wide = w.shape
+    stride, pad = sizes(layer.stride, layer.pad)
+    b = layers.bias_of(layer.b, outputs, FLOAT64)
+    col = im2col(x, high, wide, stride, pad)
+    flat = w.reshape(outputs, -1).T
+    out = np.dot(col, flat)
+    out += 0 if b is None else b
+    layer.x = x
+    layer.col_W = flat
+    remember(layer, col)
+    out_h = (x.shape[2] + 2 * pad - high) // stride + 1
+    return out.reshape(x.shape[0], out_h, -1, outputs)
+
+
+def gradients(layer: Any, rows: Array, wants_dx: bool = True) -> Any:
+    """Set the gradients of a convolution's parameters, of that of its output as (N·OH·OW, FN) rows.
+
+    Returns
+    -------
+    array or None
+        The gradient of its input, if it is wanted.
+    """
+    outputs, channels, high, wide = layer.W.shape
+    flat_dw = np.dot(recall(layer).T, rows)
+    dcol = np.dot(rows, layer.col_W.T) if wants_dx else None
+    layer.db = np.sum(rows, axis=0)
+    layer.dW = flat_dw.transpose(1, 0).reshape(outputs, channels, high, wide)
+    return None if dcol is None else col2im(dcol, layer.x.shape, high, wide, layer.stride, layer.pad)
 
 
 class Pooling(layers.Pooling):
@@ -64,7 +80,11 @@ class Pooling(layers.Pooling):
         return y if len(y) > 1 else np.ascontiguousarray(y.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
     def backward(self, dout: Any) -> Array:
-        dx = layers.pooling_gradient(floats(dout).astype(FLOAT64, copy=False), recall(self))
+        ctx, dout = recall(self), floats(dout).astype(FLOAT64, copy=False)
+        if ctx.plan.layout == "NHWC":  # a network's, of many images
+            cells = F.max_pool2d_backward(dout.transpose(0, 2, 3, 1), ctx)
+            return np.ascontiguousarray(cells.transpose(0, 3, 1, 2))
+        dx = layers.pooling_gradient(dout, ctx)
         n, channels, height, width = dx.shape
         if n > 1 or self.stride == 1:
             return dx

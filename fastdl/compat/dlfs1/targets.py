@@ -73,6 +73,7 @@ def _network(name: str, *fingerprints: str) -> Target:
         name=name,
         family="dlfs1",
         fast=f"networks:{name}",
+        exact=f"exact_networks:{name}",
         fingerprints=frozenset(fingerprints),
         methods=("predict", "gradient"),
         trial=False,
