@@ -156,23 +156,25 @@ static void FD(gemm_tile)(const FD(tile_end) *end, const T *restrict a, int64_t 
                           const T *restrict b, int64_t b_row, int64_t k, FD(tile_ahead) ahead) {
     const T *columns[NV];
     V acc[MR][NV];
+    const int straddles = ((uintptr_t)b | (uintptr_t)(b_row * TBYTES)) % 64 != 0; /* rows of b end in one more line */
     const T *row = end->c;
 #pragma GCC unroll 1 /* addresses for all at once would need more registers than there are */
     for (int i = 0; i < end->rows; i++, row += end->pitch)
         for (int j = 0; j < NV; j += LINE / VL) __builtin_prefetch(row + j * VL, 1);
-#define KERNEL(mr, nv)                                                                  \
-    for (int j = 0; j < nv; j++) columns[j] = b + j * VL;                               \
-    FD(clear)(acc, mr, nv);                                                             \
-    for (int64_t p = 0, past; p < k;) {                                                 \
-        const T *from = ahead.from + p * ahead.pitch;                                   \
-        for (int j = 0; GEMM_ASKS && ahead.pitch != 0 && j < nv; j += LINE / VL)        \
-            __builtin_prefetch(from + j * VL, 0, 2);                                    \
-        for (past = GEMM_ASKS ? p + FD(least)(ahead.every, k - p) : k; p < past; p++) { \
-            for (int j = 0; GEMM_ASKS && j < nv; j += LINE / VL)                        \
-                __builtin_prefetch(columns[j] + (p + GEMM_AHEAD) * b_row);              \
-            FD(multiply_add)(acc, a + p * a_step, a_row, columns, p * b_row, mr, nv);   \
-        }                                                                               \
-    }                                                                                   \
+#define KERNEL(mr, nv)                                                                                           \
+    for (int j = 0; j < nv; j++) columns[j] = b + j * VL;                                                        \
+    FD(clear)(acc, mr, nv);                                                                                      \
+    for (int64_t p = 0, past; p < k;) {                                                                          \
+        const T *from = ahead.from + p * ahead.pitch;                                                            \
+        for (int j = 0; GEMM_ASKS && ahead.pitch != 0 && j < nv; j += LINE / VL)                                 \
+            __builtin_prefetch(from + j * VL, 0, 2);                                                             \
+        for (past = GEMM_ASKS ? p + FD(least)(ahead.every, k - p) : k; p < past; p++) {                          \
+            for (int j = 0; GEMM_ASKS && j < nv; j += LINE / VL)                                                 \
+                __builtin_prefetch(columns[j] + (p + GEMM_AHEAD) * b_row);                                       \
+            if (GEMM_ASKS && straddles) __builtin_prefetch(columns[nv - 1] + VL - 1 + (p + GEMM_AHEAD) * b_row); \
+            FD(multiply_add)(acc, a + p * a_step, a_row, columns, p * b_row, mr, nv);                            \
+        }                                                                                                        \
+    }                                                                                                            \
     FD(end_tile)(end, acc, mr, nv)
     FD_WITH_TILE(KERNEL, end->rows, FD(ceil_div)(end->columns, VL));
 #undef KERNEL

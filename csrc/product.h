@@ -13,8 +13,8 @@
  * Source: Van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality", 2015.
  */
 
-#define MC (64 * MR)   /* rows of a task with KC steps, for which it packs its columns once; of fewer steps more */
-#define GEMM_COLUMNS 4 /* panels of columns of a task, with KC steps: they stay in the level-2 cache; likewise */
+#define MC (64 * MR)   /* rows of a that are packed at a time, of KC steps; of fewer steps more */
+#define GEMM_COLUMNS 4 /* panels of columns of a task, with KC steps; of fewer steps more */
 #define GEMM_FEW_STEPS (GEMM_ASKS ? KC : 128) /* of k: with more a task has one panel */
 #define GEMM_GROUP 4                          /* panels of rows that are packed together */
 #define GEMM_PAGE (4096 / TBYTES)             /* elements of a page of memory */
@@ -216,12 +216,12 @@ static void FD(gemm_dots_task)(void *arg, int64_t task, void *scratch) {
                    past - first, g->act, g->alpha);
 }
 
-/* A task has several panels of columns, which stay in the level-2 cache while rows of a go by in the level-1 cache and
- * c is written in long pieces; one, which is in the level-1 cache, where the micro-kernel does not ask for what comes
- * from further away; and few enough that all threads have some. What is packed is packed by few tasks. */
+/* A task has several panels of columns, which stay in the level-2 cache while all rows of a go by in the level-1 cache
+ * and c is written in long pieces; one, which is in the level-1 cache, where the micro-kernel does not ask for what
+ * comes from further away; and few enough that all threads have some. What is packed is packed by few tasks. */
 static int64_t FD(gemm_chunks)(FD(gemm_block) *g, int threads) {
     const int64_t more = g->steps > 0 ? KC / g->steps : 1;
-    g->row_chunk = FD(least)(FD(ceil_div)(g->rows, MR), MC / MR * more);
+    g->row_chunk = FD(ceil_div)(g->rows, MR);
     g->column_chunk = g->steps <= GEMM_FEW_STEPS ? FD(least)(g->column_panels, GEMM_COLUMNS * more) : 1;
     for (;;) {
         const int64_t chunks = FD(ceil_div)(g->column_panels, g->column_chunk);
