@@ -40,9 +40,8 @@ def run(
         raise Unserved("a first state or a bias of another shape")
     ops = engine()
     rows = x.reshape(-1, plan.features)
-    z = gemm(rows, w_x, b).reshape(plan.batch, plan.steps, plan.columns)
     c0 = np.zeros_like(h0) if kind == "lstm" else None
-    hs, _, _, saved = ops.rnn_fwd(z, h0, c0, w_h, None, None, None, None, plan, True)
+    hs, _, _, saved = ops.rnn_fwd(rows, w_x, b, h0, c0, w_h, None, None, None, None, plan)
     return hs, Sequence(plan, rows, w_x, w_h, saved, like, wide)
 
 
