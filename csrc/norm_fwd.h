@@ -52,7 +52,7 @@ static int FD(fd_norm_fwd)(void *y, void *mean, void *var, const void *x, const 
     if (s.scale == NULL) return FD_NOMEM;
     s.norm = (FD(norm)){.plan = *plan, .to = y, .x = x, .act = act, .alpha = (T)alpha};
     s.norm.of = (FD(coefficients)){mean, s.scale, s.scale, s.scale, gamma, beta}; /* slope and offset are not used */
-    const int64_t work = sets * size / VL * COPY_WORK;
+    const int64_t work = sets * size / VL * 2 * COPY_WORK; /* moments twice, from the cache, and the map */
     const int error = fd_parallel(FD(norm_sets_task), &s, FD(pieces)(sets, s.share), 0, fd_threads_for(work, threads));
     fd_free(s.scale);
     return error;

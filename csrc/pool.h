@@ -241,7 +241,8 @@ static int FD(pool_run_with)(fd_task task, FD(pool) pool, int threads) {
     const int64_t tasks = (pool.planes + pool.share - 1) / pool.share * pool.strips;
     const int64_t outputs = p->batch * p->channels * p->out[0] * p->out[1] * p->out[2];
     const int64_t cells = p->batch * p->channels * p->in[0] * p->in[1] * p->in[2];
-    return fd_parallel(task, &pool, tasks, pool.scratch, fd_threads_for((cells + outputs * pool.taps) / VL, threads));
+    const int64_t work = (cells + outputs * pool.taps) / VL * 4; /* most of it comes from memory */
+    return fd_parallel(task, &pool, tasks, pool.scratch, fd_threads_for(work, threads));
 }
 
 static int FD(pool_run)(fd_task task, const fd_pool *plan, T *to, const T *from, void *index, int threads) {

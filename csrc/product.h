@@ -149,6 +149,7 @@ static void FD(gemm_task)(void *arg, int64_t task, void *scratch) {
 }
 
 #define GEMM_ROW (128 * VL) /* columns a task at most when a is one row */
+#define GEMM_FETCH 8        /* work of a vector of b that comes from memory, in the units of fd_threads_for */
 
 /* computes  c[j] = act((sum over p of a[p] * b[p][j]) * scale[j] + bias[j]) for the task's columns
  * shapes    a (k) with any step, b (k, n), c (n)
@@ -229,7 +230,9 @@ static int64_t FD(gemm_chunks)(FD(gemm_block) *g, int threads) {
         const int64_t fewest = g->own_a ? GEMM_GROUP : g->pack_b ? INT64_MAX : g->column_chunk;
         int64_t *larger = g->row_chunk >= fewest || g->column_chunk == 1 ? &g->row_chunk : &g->column_chunk;
         if (threads == 1 || tasks >= 4 * threads || *larger == 1) return tasks;
-        if (g->pack_b && larger == &g->row_chunk && g->row_chunk * MR <= GEMM_MANY && tasks >= threads) return tasks;
+        const int packs_enough =
+            chunks < 2 * threads || g->row_chunk * MR <= GEMM_MANY; /* each task of a panel packs */
+        if (g->pack_b && larger == &g->row_chunk && packs_enough && tasks >= threads) return tasks;
         *larger = (*larger + 1) / 2;
     }
 }
@@ -240,14 +243,14 @@ static int64_t FD(gemm_chunks)(FD(gemm_block) *g, int threads) {
 static int FD(gemm_far)(const FD(gemm_block) *g, int64_t m, int threads) {
     if ((g->n >= GEMM_PAGE || !GEMM_ASKS) && m * g->n > 8 * MR * GEMM_PAGE) return 1;
     const int straddles = ((uintptr_t)g->b | (uintptr_t)(g->n * TBYTES)) % 64 != 0;
-    return straddles && m >= GEMM_MANY * (g->column_panels < 2 * threads ? threads : 1);
+    return straddles && m >= GEMM_MANY * (g->column_panels < threads ? threads : 1);
 }
 
 /* The product of g's operands; k is a whole number of segments. */
 static int FD(run_gemm)(FD(gemm_block) *g, int64_t m, int64_t n, int64_t k, int threads) {
     if (m == 0 || n == 0) return FD_OK;
     if (k == 0) g->segment = 1;
-    threads = fd_threads_for(m * n / VL * k, threads);
+    threads = fd_threads_for(FD(most)(m, GEMM_FETCH) * n / VL * k, threads);
     if (m == 1 && g->a_cs == 1 && g->b_rs == 1 && g->segment == k)
         return fd_parallel(FD(gemm_dots_task), g, FD(ceil_div)(n, NR), 0, threads);
     /* Blocks of k: several segments, or an even part of one. */
