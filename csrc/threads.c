@@ -39,7 +39,7 @@
 
 enum { MAX_THREADS = 256, CACHE_LINE = 64, STACK_BYTES = 1 << 20 };
 
-#define SPIN_NS 30000u        /* about what it costs to put a thread to sleep and wake it again */
+#define SPIN_NS 300000u       /* longer than Python takes from one loop of a training step to the next */
 #define POLL_NS 50000000u     /* a quarter of the 200 ms in which Ctrl-C must be answered */
 #define WORK_PER_THREAD 50000 /* vector operations, 15 us: what waking a sleeping worker costs */
 #define WORK_IF_AWAKE 10000   /* 3 us: what calling one that spins does */

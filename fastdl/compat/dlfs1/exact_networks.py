@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from fastdl.functional._arrays import engine
-from fastdl.functional._pooling import PoolContext, maximum_and_ctx, window
-
+from ...functional._arrays import engine
+from ...functional._pooling import PoolContext, maximum_and_ctx, window
 from ..tier import STATE, credit, recall, remember
 from .arrays import FLOAT64, Array, floats
 from .exact import convolve
