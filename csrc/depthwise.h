@@ -321,13 +321,6 @@ static int FD(is_depthwise)(const fd_conv *p) {
     return p->groups > 1 && p->groups == p->in_channels && p->out_channels <= DEPTHWISE_MOST * p->groups;
 }
 
-/* Whether each of n numbers is finite. */
-static int FD(all_finite)(const T *x, int64_t n) {
-    V check = {0};
-    for (int64_t i = 0; i < n; i += VL) check += vload_upto(x + i, n - i) * (V){0};
-    return vsum(check) == 0;
-}
-
 /* Sizes of axes, tasks and scratch; functions of the sizes only. FD_NOMEM where *memory cannot be had: `extra` elements
  * and after them the reaches. The caller frees it. */
 static int FD(plan_depthwise)(FD(depthwise) *g, int64_t extra, T **memory) {

@@ -6,8 +6,9 @@
  *     next array of its size, and no step after the first asks the system for memory.
  * (b) A block has one of eight sizes for each power of two. At most an eighth of it is unused, and sizes that differ
  *     a little share blocks. The size stands in front of the block, in a cache line of its own.
- * (c) What waits is bounded by MOST_WAITING, and together with what is in use by what was once in use at the same
- *     time and half as much again. The largest blocks go back to the system first.
+ * (c) What waits is bounded by MOST_WAITING, and together with what is in use by twice what was once in use at the
+ *     same time: with less, a network whose arrays are of many sizes exchanges blocks with the system in each step.
+ *     The largest blocks go back first.
  * (d) Blocks begin on a cache line: a vector that straddles two lines is loaded twice.
  */
 #ifndef _GNU_SOURCE
@@ -118,7 +119,7 @@ static block *find(int size) {
     block *b = take(size);
     if (b == NULL) {
         size_t bytes = bytes_of(size), in_use = memory.bytes_in_use + bytes;
-        size_t most = memory.most_in_use + memory.most_in_use / 2;
+        size_t most = 2 * memory.most_in_use;
         if (in_use + memory.bytes_waiting >
             most) /* rather than exchange blocks with the system, one up to twice as large */
             for (int larger = size + 1; b == NULL && larger <= size + 8 && larger < SIZES; larger++) b = take(larger);

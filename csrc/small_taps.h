@@ -208,9 +208,7 @@ static int FD(run_small_taps_dw)(int *done, T *dw, const T *dy, const T *x, cons
         *done = 1;
         return FD_OK;
     }
-    V check = {0};
-    for (int64_t i = 0; i < p->batch * g.to_image; i += VL) check = vfma(vload(dy + i), (V){0}, check);
-    if (!(vsum(check) == 0)) return FD_OK;
+    if (!FD(all_finite)(dy, p->batch * g.to_image)) return FD_OK;
     int all, rc = FD(start_taps)(&g, &all);
     if (rc == FD_OK) {
         const int64_t steps = p->batch * g.pixels, pairs = g.start[g.taps];
