@@ -119,7 +119,7 @@ def retell(error: Exception, message: str) -> NoReturn:
 
 def wanted(op: str, needs: Any, names: Sequence[str]) -> None:
     """Refuse `needs`, the gradients to compute, when it holds something else than `names`."""
-    if needs is names:  # all of them, which is the default
+    if needs == names:  # all of them, which is the default
         return
     if isinstance(needs, str) or not isinstance(needs, Iterable) or not all(need in names for need in needs):
         raise ValueError(f"{op}: needs must be a tuple of names out of {tuple(names)}; got {needs!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import _signal  # type: ignore[import-not-found]
 import signal
 import threading
 from types import FrameType
@@ -10,7 +10,7 @@ from typing import Any
 
 # `signal.signal` without its translation to and from enumerations, which takes longer than it does: this
 # comes once a step, and a step may be short.
-_answer_with = inspect.unwrap(signal.signal)
+_answer_with = _signal.signal
 _CTRL_C = int(signal.SIGINT)
 
 

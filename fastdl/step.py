@@ -57,8 +57,9 @@ def _take(model: Trainer, batch: Batch, op: str, place: str, changes: Journal) -
     assert model.optimizer is not None
     logits = model.goals.wants_logits(model.final_activations)
     y, back, masks = model.masked_vjp(batch.x, True, wants_dx=False, logits=logits)
+    penalised = weights.penalised(model)
     try:
-        outcome = model.goals.vjp(batch, nested.parts(y), masks, logits, weights.penalty(model))
+        outcome = model.goals.vjp(batch, nested.parts(y), masks, logits, weights.penalty(penalised))
     except (ValueError, TypeError) as error:
         checks.retell(error, f"{op}: {error}{place}; the model is as it was before this batch")
     for name, value in zip(model.output_names, outcome.values):
@@ -70,7 +71,7 @@ def _take(model: Trainer, batch: Batch, op: str, place: str, changes: Journal) -
     changes.note("gradients", model.zero_grads)
     model.await_grads()
     back(nested.rebuild(y, [gradient and gradient() for gradient in outcome.gradients]))
-    weights.add_penalty_gradients(model)
+    weights.add_penalty_gradients(penalised)
     logs = _noted(model, batch, outcome, logits)
     with Held():
         model.optimizer.step(model)
@@ -104,7 +105,7 @@ def judge(model: Trainer, source: Source, epoch: int = 0, watchers: Sequence[Cal
     model.goals.start()
     logits = model.goals.wants_logits(model.final_activations)
     with as_compiled(model.compiled_trainable):
-        penalty = weights.penalty(model)
+        penalty = weights.penalty(weights.penalised(model))
     logs: Logs = {}
     for watcher in watchers:
         watcher.on_test_begin(logs)

@@ -187,8 +187,10 @@ class Optimizer(Configurable, ABC):
             if isinstance(gradient, RowGradient):
                 rows = np.ascontiguousarray(gradient.rows, np.int64)
                 gradient = gradient.values
-            # The primitive wants plain arrays; of a view, or float16, it gets a copy.
-            plain, gradient = canonical((parameter, gradient), _computed_in(parameter))
+            plain = parameter
+            if backends.common_dtype("parameter gradient", (parameter, gradient)) is None:
+                # The primitive wants plain arrays; of a view, or float16, it gets a copy.
+                plain, gradient = canonical((parameter, gradient), _computed_in(parameter))
             if shrinkage:
                 shrunk = ... if rows is None else rows
                 plain[shrunk] -= shrinkage * plain[shrunk]

@@ -95,6 +95,24 @@ class TestThreeWays:
         layer.zero_grads()
         assert not buffer.any()
 
+    @pytest.mark.parametrize(
+        "layer, x",
+        [(Dense(3), ROWS), (Conv2D(3, 2), IMAGES), (Conv2D(3, 2, data_format="channels_first"), IMAGES)],
+    )
+    def test_first_gradient_of_a_step_takes_the_place_of_the_last(self, layer: Layer, x: Any) -> None:
+        y, back = layer.vjp(wave(x))
+        buffers = dict(layer.grads)
+        back(y)
+        once = {name: array.copy() for name, array in buffers.items()}
+        layer.await_grads()
+        back(y)
+        for name, array in layer.grads.items():
+            assert array is buffers[name]
+            np.testing.assert_array_equal(array, once[name])
+        back(2 * y)
+        for name, array in layer.grads.items():
+            np.testing.assert_allclose(array, 3 * once[name], rtol=1e-6)
+
     def test_used_twice_in_one_step(self) -> None:
         assert gradcheck(Twice(Dense(4, "tanh")), wave(ROWS))
 

@@ -58,12 +58,13 @@ def gemm(
     trans_a: bool = False,
     trans_b: bool = False,
     scale: np.ndarray | None = None,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     m, k = a.shape
     if trans_a:
         m, k = k, m
     n = b.shape[0 if trans_b else 1]
-    c = empty((m, n), a)
+    c = empty((m, n), a) if out is None else out
     code, threads = _ACTIVATION[activation], current().threads
     _native.gemm(c, a, b, bias, scale, m, n, k, trans_a, trans_b, code, alpha, threads)
     return c
@@ -102,16 +103,21 @@ def conv_dx(
     return dx
 
 
-def conv_dw(dy: np.ndarray, x: np.ndarray, plan: ConvPlan) -> np.ndarray:
-    dw = empty(plan.w_shape, x)
+def conv_dw(dy: np.ndarray, x: np.ndarray, plan: ConvPlan, out: np.ndarray | None = None) -> np.ndarray:
+    dw = empty(plan.w_shape, x) if out is None else out
     _native.conv_dw(dw, dy, x, plan, _strict(), current().threads)
     return dw
 
 
 def conv_dw_pooled(
-    dy: np.ndarray, index: np.ndarray, x: np.ndarray, plan: ConvPlan, pool: PoolPlan
+    dy: np.ndarray,
+    index: np.ndarray,
+    x: np.ndarray,
+    plan: ConvPlan,
+    pool: PoolPlan,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
-    dw = empty(plan.w_shape, x)
+    dw = empty(plan.w_shape, x) if out is None else out
     _native.conv_dw_pooled(dw, dy, index, x, plan, pool, _strict(), current().threads)
     return dw
 

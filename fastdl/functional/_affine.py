@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ..backends import Ops
+from ..backends import Ops, common_dtype
 from ..checks import ActivationLike, Shape, number, one_of, wanted
 from ..shapes import ACTIVATIONS, DEFAULT_ALPHA, ConvPlan
 from ._arrays import Array, check_ctx, floats, gradient, restored, shaped
@@ -22,7 +22,8 @@ ARGUMENTS = ("x", "w", "b")
 Gradients = tuple[Array | None, Array | None, Array | None]
 
 
-class AffineCall(NamedTuple):
+@dataclass(slots=True)
+class AffineCall:
     """One call: its arguments, checked and canonical, and what runs it."""
 
     op: str
@@ -37,7 +38,7 @@ class AffineCall(NamedTuple):
     alpha: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AffineContext:
     """What a backward needs of its forward: the call, and y or z if the activation asks for it.
 
@@ -119,6 +120,15 @@ def gradient_of_sum(op: str, dy: Any, ctx: AffineContext, needs: Any) -> Array:
     call = ctx.call
     dy = gradient(op, dy, call.y_shape, call.dtype)
     return dy if ctx.saved is None else call.ops.act_bwd(dy, ctx.saved, call.activation, call.alpha)
+
+
+def weight_gradient(call: AffineCall, product: Callable[..., Array], out: Array | None) -> Array:
+    """Return dw, which ``product(out=out)`` computes; `out` is checked."""
+    if out is not None and (out.shape != call.w.shape or common_dtype("dw_out", (out,)) is not call.dtype):
+        raise ValueError(
+            f"{call.op}_backward: dw_out must be C-contiguous, of {call.dtype} and shape {call.w.shape}"
+        )
+    return restored(product(out=out), call.dtype)
 
 
 def bias_gradient(dz: Array, call: AffineCall, layout: str) -> Array | None:

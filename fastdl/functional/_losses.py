@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LossContext:
     """What the gradient needs: the prediction and the target themselves, not copies."""
 

@@ -33,7 +33,7 @@ class NormCall(NamedTuple):
     alpha: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NormContext:
     """What the gradient needs: the call, and the statistics it used.
 

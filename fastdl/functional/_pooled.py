@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 from ..shapes import ACTIVATIONS
-from ._affine import AffineCall, Gradients, bias_gradient
+from ._affine import AffineCall, Gradients, bias_gradient, weight_gradient
 from ._arrays import Array, canonical, gradient, restored
 from ._pooling import PoolContext
 
@@ -26,7 +27,9 @@ def goes_through_maxima(activation: str) -> bool:
     return ACTIVATIONS[activation] != "x"
 
 
-def pooled_backward(dy: Any, ctx: PooledContext, needs: tuple[str, ...]) -> Gradients:
+def pooled_backward(
+    dy: Any, ctx: PooledContext, needs: tuple[str, ...], *, dw_out: Array | None = None
+) -> Gradients:
     """Return the gradients (dx, dw, db) of the convolution, dy being that of the maxima y.
 
     With g = dy · activation'(y), dz is g where the maxima were and 0 elsewhere: db = Σ g, and dw needs no dz.
@@ -42,9 +45,9 @@ def pooled_backward(dy: Any, ctx: PooledContext, needs: tuple[str, ...]) -> Grad
         dz = ops.maxpool_bwd(g, index, pool.plan)
         dx = restored(ops.conv_dx(dz, call.w, None, plan), call.dtype)
         if "w" in needs:
-            dw = restored(ops.conv_dw(dz, call.x, plan), call.dtype)
+            dw = weight_gradient(call, partial(ops.conv_dw, dz, call.x, plan), dw_out)
     elif "w" in needs:
-        dw = restored(ops.conv_dw_pooled(g, index, call.x, plan, pool.plan), call.dtype)
+        dw = weight_gradient(call, partial(ops.conv_dw_pooled, g, index, call.x, plan, pool.plan), dw_out)
     if "b" in needs:
         db = bias_gradient(g, call, plan.layout)
     return dx, dw, db

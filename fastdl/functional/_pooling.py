@@ -26,7 +26,7 @@ class PoolCall(NamedTuple):
     y_shape: Shape  # the plan's, or (N, C) when pooling globally
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PoolContext:
     """What a backward needs of its forward: the call, and for a maximum which cell it came from."""
 

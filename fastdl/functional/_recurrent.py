@@ -45,7 +45,7 @@ class RecurrentCall(NamedTuple):
     lengths: Array | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RecurrentContext:
     """What a backward needs of its forward. It holds the arguments and hs themselves, not copies."""
 

@@ -30,7 +30,7 @@ __all__ = [
 PRELU_ARGUMENTS = ("x", "alpha")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SoftmaxContext:
     """What the gradient needs: y itself, not a copy."""
 
@@ -41,7 +41,7 @@ class SoftmaxContext:
     y: Array
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PreluContext:
     """What `prelu_backward` needs: x and the slopes themselves, not copies."""
 

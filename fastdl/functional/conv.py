@@ -21,6 +21,7 @@ from ._affine import (
     checked_floats,
     gradient_of_sum,
     output_and_ctx,
+    weight_gradient,
 )
 from ._arrays import Array, canonical, engine, restored
 
@@ -147,7 +148,9 @@ def conv2d_forward(
     return _output_and_ctx("conv2d", 2, x, w, b, activation, geometry)
 
 
-def conv2d_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS) -> Gradients:
+def conv2d_backward(
+    dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS, *, dw_out: Array | None = None
+) -> Gradients:
     """Return the gradients (dx, dw, db), with dz = dy · activation'.
 
     dx is the transposed convolution of dz with w, dw the correlation of x with dz, db = Σ dz over
@@ -161,6 +164,8 @@ def conv2d_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = 
         From `conv2d_forward`; it may be used any number of times.
     needs : tuple of str
         The gradients that are wanted, out of "x", "w", "b"; the others are None.
+    dw_out : array of floats of w's shape, optional
+        Where dw is written, and then returned: C-contiguous, and of the dtype of x and w.
 
     Examples
     --------
@@ -176,7 +181,7 @@ def conv2d_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = 
     array([[4., 4.],
            [4., 4.]])
     """
-    return _backward("conv2d", dy, ctx, needs)
+    return _backward("conv2d", dy, ctx, needs, dw_out)
 
 
 def conv1d(
@@ -225,9 +230,11 @@ def conv1d_forward(
     return _output_and_ctx("conv1d", 1, x, w, b, activation, geometry)
 
 
-def conv1d_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS) -> Gradients:
+def conv1d_backward(
+    dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS, *, dw_out: Array | None = None
+) -> Gradients:
     """Return the gradients (dx, dw, db) of `conv1d`; see `conv2d_backward`."""
-    return _backward("conv1d", dy, ctx, needs)
+    return _backward("conv1d", dy, ctx, needs, dw_out)
 
 
 def conv3d(
@@ -277,9 +284,11 @@ def conv3d_forward(
     return _output_and_ctx("conv3d", 3, x, w, b, activation, geometry)
 
 
-def conv3d_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS) -> Gradients:
+def conv3d_backward(
+    dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS, *, dw_out: Array | None = None
+) -> Gradients:
     """Return the gradients (dx, dw, db) of `conv3d`; see `conv2d_backward`."""
-    return _backward("conv3d", dy, ctx, needs)
+    return _backward("conv3d", dy, ctx, needs, dw_out)
 
 
 def _output(
@@ -320,14 +329,16 @@ def _checked(
     return x, w, b, scale, plan, dtype
 
 
-def _backward(op: str, dy: Any, ctx: AffineContext, needs: tuple[str, ...]) -> Gradients:
+def _backward(
+    op: str, dy: Any, ctx: AffineContext, needs: tuple[str, ...], dw_out: Array | None
+) -> Gradients:
     dz = gradient_of_sum(op, dy, ctx, needs)
     call, plan = ctx.call, ctx.call.plan
     dx = dw = db = None
     if "x" in needs:
         dx = restored(call.ops.conv_dx(dz, call.w, None, plan), call.dtype)
     if "w" in needs:
-        dw = restored(call.ops.conv_dw(dz, call.x, plan), call.dtype)
+        dw = weight_gradient(call, partial(call.ops.conv_dw, dz, call.x, plan), dw_out)
     if "b" in needs:
         db = bias_gradient(dz, call, plan.layout)
     return dx, dw, db

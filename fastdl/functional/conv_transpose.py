@@ -21,6 +21,7 @@ from ._affine import (
     checked_floats,
     gradient_of_sum,
     output_and_ctx,
+    weight_gradient,
 )
 from ._arrays import Array, canonical, engine, restored
 
@@ -139,7 +140,7 @@ def conv_transpose2d_forward(
 
 
 def conv_transpose2d_backward(
-    dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS
+    dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS, *, dw_out: Array | None = None
 ) -> Gradients:
     """Return the gradients (dx, dw, db), with dz = dy · activation'.
 
@@ -154,8 +155,10 @@ def conv_transpose2d_backward(
         From `conv_transpose2d_forward`; it may be used any number of times.
     needs : tuple of str
         The gradients that are wanted, out of "x", "w", "b"; the others are None.
+    dw_out : array of floats of w's shape, optional
+        Where dw is written, and then returned: C-contiguous, and of the dtype of x and w.
     """
-    return _backward("conv_transpose2d", dy, ctx, needs)
+    return _backward("conv_transpose2d", dy, ctx, needs, dw_out)
 
 
 def conv_transpose1d(
@@ -208,10 +211,10 @@ def conv_transpose1d_forward(
 
 
 def conv_transpose1d_backward(
-    dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS
+    dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS, *, dw_out: Array | None = None
 ) -> Gradients:
     """Return the gradients (dx, dw, db) of `conv_transpose1d`; see `conv_transpose2d_backward`."""
-    return _backward("conv_transpose1d", dy, ctx, needs)
+    return _backward("conv_transpose1d", dy, ctx, needs, dw_out)
 
 
 def conv_transpose3d(
@@ -264,10 +267,10 @@ def conv_transpose3d_forward(
 
 
 def conv_transpose3d_backward(
-    dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS
+    dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS, *, dw_out: Array | None = None
 ) -> Gradients:
     """Return the gradients (dx, dw, db) of `conv_transpose3d`; see `conv_transpose2d_backward`."""
-    return _backward("conv_transpose3d", dy, ctx, needs)
+    return _backward("conv_transpose3d", dy, ctx, needs, dw_out)
 
 
 def _output(
@@ -308,14 +311,16 @@ def _checked(
     return x, w, b, scale, plan, dtype
 
 
-def _backward(op: str, dy: Any, ctx: AffineContext, needs: tuple[str, ...]) -> Gradients:
+def _backward(
+    op: str, dy: Any, ctx: AffineContext, needs: tuple[str, ...], dw_out: Array | None
+) -> Gradients:
     dz = gradient_of_sum(op, dy, ctx, needs)
     call, plan = ctx.call, ctx.call.plan
     dx = dw = db = None
     if "x" in needs:
         dx = restored(call.ops.conv_fwd(dz, call.w, None, plan), call.dtype)
     if "w" in needs:
-        dw = restored(call.ops.conv_dw(call.x, dz, plan), call.dtype)
+        dw = weight_gradient(call, partial(call.ops.conv_dw, call.x, dz, plan), dw_out)
     if "b" in needs:
         db = bias_gradient(dz, call, plan.layout)
     return dx, dw, db

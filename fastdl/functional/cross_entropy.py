@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CrossEntropyContext:
     """What the gradient needs: the probabilities, and the target itself."""
 

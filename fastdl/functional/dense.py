@@ -17,6 +17,7 @@ from ._affine import (
     checked_floats,
     gradient_of_sum,
     output_and_ctx,
+    weight_gradient,
 )
 from ._arrays import Array, canonical, engine, restored, shaped
 
@@ -96,7 +97,9 @@ def linear_forward(
     return output_and_ctx(call, partial(ops.gemm, x, w, b))
 
 
-def linear_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS) -> Gradients:
+def linear_backward(
+    dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = ARGUMENTS, *, dw_out: Array | None = None
+) -> Gradients:
     """Return the gradients (dx, dw, db), with dz = dy · activation'.
 
     dx = dz·wᵀ, dw = xᵀ·dz, db = Σ dz over the rows.
@@ -109,6 +112,8 @@ def linear_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = 
         From `linear_forward`; it may be used any number of times.
     needs : tuple of str
         The gradients that are wanted, out of "x", "w", "b"; the others are None.
+    dw_out : (I, O) array of floats, optional
+        Where dw is written, and then returned: C-contiguous, and of the dtype of x and w.
 
     Examples
     --------
@@ -126,7 +131,7 @@ def linear_backward(dy: ArrayLike, ctx: AffineContext, needs: tuple[str, ...] = 
     if "x" in needs:
         dx = restored(call.ops.gemm(dz, call.w, trans_b=True).reshape(plan.x_shape), call.dtype)
     if "w" in needs:
-        dw = restored(call.ops.gemm(call.x, dz, trans_a=True), call.dtype)
+        dw = weight_gradient(call, partial(call.ops.gemm, call.x, dz, trans_a=True), dw_out)
     if "b" in needs and call.b is not None:
         db = restored(call.ops.bias_grad(dz, plan.rows, plan.out_features, 1), call.dtype)
     return dx, dw, db

@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EmbeddingContext:
     """What `embedding_backward` needs: the ids, a copy that nobody can change."""
 

@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DropoutContext:
     """What `dropout_backward` needs: which elements were kept."""
 

@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ActivationContext:
     """What the derivative of an activation needs: its y or its x, not a copy of it."""
 

@@ -14,6 +14,13 @@ from .norm import BatchNormalization
 from .operation import Operation
 from .pointwise import Pointwise, resolve_activation
 
+# By whether dx is wanted, and whether the layer is trained.
+_NEEDS = {
+    (dx, trained): (("x",) if dx else ()) + (("w", "b") if trained else ())
+    for dx in (False, True)
+    for trained in (False, True)
+}
+
 
 class Affine(Layer):
     """Base of the layers that are a linear map of x with a kernel, a bias and an activation.
@@ -122,10 +129,13 @@ class Affine(Layer):
 
     def operation_back(self, backward: Callable[..., Any], ctx: Any, wants_dx: bool) -> Back:
         """Return the way back, which a function of dy, ctx and the names of gradients computes."""
-        needs = (("x",) if wants_dx else ()) + (("w", "b") if self.trainable else ())
+        needs = _NEEDS[wants_dx, self.trainable]
 
         def back(dy: Array) -> Array:
-            dx, dkernel, dbias = backward(dy, ctx, needs)
+            own = self._grads.place("kernel")
+            if own is not None and self.to_call(own) is not own:  # the function wants another layout
+                own = None
+            dx, dkernel, dbias = backward(dy, ctx, needs, dw_out=own)
             self.accumulate(kernel=None if dkernel is None else self.from_call(dkernel), bias=dbias)
             return dx
 

@@ -64,13 +64,19 @@ class GradientDict(ArrayDict):
         super().__init__(*arrays)
         self.awaited: set[str] = set()
 
+    def place(self, name: str) -> Array | None:
+        """Return the array of an awaited gradient, for `add` to be given it filled; None of any other."""
+        return self[name] if name in self.awaited else None
+
     def add(self, name: str, gradient: Array) -> None:
         """Add to a gradient, in place."""
-        if name in self.awaited:
-            self.awaited.remove(name)
-            np.copyto(self[name], gradient)
-        else:
-            np.add(self[name], gradient, out=self[name])
+        own = self[name]
+        if name not in self.awaited:
+            np.add(own, gradient, out=own)
+            return
+        self.awaited.remove(name)
+        if gradient is not own:
+            np.copyto(own, gradient)
 
     def expect(self) -> None:
         """Let all count as zeros."""

@@ -7,33 +7,56 @@ needs nothing else: ``kernel_regularizer`` belongs to ``params["kernel"]``, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
 from .base import Layer
 
 
-def penalty(model: Layer) -> float:
-    """Return the sum of the penalties on the weights that an optimizer changes."""
-    return sum(regularizer(leaf.params[name]) for leaf, name, regularizer in _asked(model, "regularizer"))
+class Penalised(NamedTuple):
+    """A weight that an optimizer changes, and its regularizer."""
+
+    layer: Layer
+    name: str
+    regularizer: Any
 
 
-def add_penalty_gradients(model: Layer) -> None:
+def penalised(model: Layer) -> list[Penalised]:
+    """Return all that there are in a model."""
+    return [
+        Penalised(leaf, name, regularizer)
+        for _, leaf in model.leaves()
+        if leaf.trainable
+        for name, regularizer in _asked(leaf, "regularizer")
+    ]
+
+
+def penalty(all_penalised: Sequence[Penalised]) -> float:
+    """Return the sum of the penalties."""
+    return sum(regularizer(layer.params[name]) for layer, name, regularizer in all_penalised)
+
+
+def add_penalty_gradients(all_penalised: Sequence[Penalised]) -> None:
     """Add the gradients of the penalties to `grads`."""
-    for leaf, name, regularizer in _asked(model, "regularizer"):
-        leaf.grads[name][...] += regularizer.vjp(leaf.params[name])[1]
+    for layer, name, regularizer in all_penalised:
+        layer.grads[name][...] += regularizer.vjp(layer.params[name])[1]
 
 
-def constrain(layer: Layer) -> None:
-    """Bring the weights that an optimizer changes back to what their constraints allow."""
-    for leaf, name, constraint in _asked(layer, "constraint"):
+def constrain(leaf: Layer) -> None:
+    """Bring the weights of a layer that an optimizer has changed back to what their constraints allow."""
+    for name, constraint in _asked(leaf, "constraint"):
         leaf.params[name] = constraint(leaf.params[name])
 
 
-def _asked(model: Layer, what: str) -> Iterator[tuple[Layer, str, Any]]:
-    """Yield each trainable layer, the name of a weight, and what is asked of it."""
-    for _, leaf in model.leaves():
-        for name in leaf.params if leaf.trainable else ():
-            rule = getattr(leaf, f"{name.removesuffix('_kernel')}_{what}", None)
-            if rule is not None:
-                yield leaf, name, rule
+def _asked(leaf: Layer, what: str) -> Iterator[tuple[str, Any]]:
+    """Yield the names of a layer's weights of which something is asked, and what."""
+    for name in leaf.params:
+        rule = getattr(leaf, _attribute(name, what), None)
+        if rule is not None:
+            yield name, rule
+
+
+@cache
+def _attribute(name: str, what: str) -> str:
+    return f"{name.removesuffix('_kernel')}_{what}"

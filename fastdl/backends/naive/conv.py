@@ -98,9 +98,10 @@ def conv_dx(
     return act_fwd(cropped(dx5, plan), activation, alpha)
 
 
-def conv_dw(dy: np.ndarray, x: np.ndarray, plan: ConvPlan) -> np.ndarray:
+def conv_dw(dy: np.ndarray, x: np.ndarray, plan: ConvPlan, out: np.ndarray | None = None) -> np.ndarray:
     """dw[o, c, k] = Σ_(n, i) dy[n, o, i]·x[n, c, i·stride + k·dilation − pad]."""
-    dw = np.zeros(plan.w_shape, dy.dtype)
+    dw = np.empty(plan.w_shape, dy.dtype) if out is None else out
+    dw[...] = 0
     x5, dw5, dy5 = _padded(x, plan), filters(dw, plan), volume(dy, plan.layout, plan.out_size)
     for at_x, at_w, at_y in _products(plan):
         dw5[at_w] += dy5[at_y] * x5[at_x]

@@ -16,18 +16,21 @@ def gemm(
     trans_a: bool = False,
     trans_b: bool = False,
     scale: np.ndarray | None = None,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """c[m, n] = act(scale[n]·Σ_k a[m, k]·b[k, n] + bias[n]), a and b transposed if `trans_*` says so."""
     a = a.T if trans_a else a
     b = b.T if trans_b else b
-    c = np.zeros((a.shape[0], b.shape[1]), a.dtype)
+    c = np.empty((a.shape[0], b.shape[1]), a.dtype) if out is None else out
+    c[...] = 0
     for m, n, k in np.ndindex(*c.shape, a.shape[1]):
         c[m, n] += a[m, k] * b[k, n]
     if scale is not None:
         c *= scale
     if bias is not None:
         c += bias
-    return act_fwd(c, activation, alpha)
+    c[...] = act_fwd(c, activation, alpha)
+    return c
 
 
 def bias_grad(dy: np.ndarray, outer: int, channels: int, inner: int) -> np.ndarray:

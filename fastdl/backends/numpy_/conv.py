@@ -146,9 +146,10 @@ def conv_dx(
     return _finish(dx, volume(dx, plan.layout, plan.in_size), b, activation, alpha, scale)
 
 
-def conv_dw(dy: np.ndarray, x: np.ndarray, plan: ConvPlan) -> np.ndarray:
+def conv_dw(dy: np.ndarray, x: np.ndarray, plan: ConvPlan, out: np.ndarray | None = None) -> np.ndarray:
     """dw[o, c, k] = Σ_(n, i) dy[n, o, i]·x[n, c, i·stride + k·dilation − pad]."""
-    dw = np.zeros(plan.w_shape, dy.dtype)
+    dw = np.empty(plan.w_shape, dy.dtype) if out is None else out
+    dw[...] = 0
     seen, dy5, dw5 = _view(_padded(x, plan), plan), volume(dy, plan.layout, plan.out_size), filters(dw, plan)
     for block in _blocks(plan, x.itemsize):
         part = _matrix(dy5[block], plan.groups) @ _columns(seen[block], plan.groups).swapaxes(1, 2)

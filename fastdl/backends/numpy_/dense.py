@@ -16,14 +16,17 @@ def gemm(
     trans_a: bool = False,
     trans_b: bool = False,
     scale: np.ndarray | None = None,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """c = act(a @ b · scale + bias), a transposed first with `trans_a`, b with `trans_b`."""
-    c = (a.T if trans_a else a) @ (b.T if trans_b else b)
+    c = np.matmul(a.T if trans_a else a, b.T if trans_b else b, out=out)
     if scale is not None:
         c *= scale
     if bias is not None:
         c += bias
-    return c if activation == "linear" else act_fwd(c, activation, alpha)
+    if activation != "linear":
+        c[...] = act_fwd(c, activation, alpha)
+    return c
 
 
 def bias_grad(dy: np.ndarray, outer: int, channels: int, inner: int) -> np.ndarray:

@@ -98,10 +98,15 @@ def maxpool_bwd(dy: np.ndarray, index: np.ndarray, plan: PoolPlan) -> np.ndarray
 
 
 def conv_dw_pooled(
-    dy: np.ndarray, index: np.ndarray, x: np.ndarray, plan: ConvPlan, pool: PoolPlan
+    dy: np.ndarray,
+    index: np.ndarray,
+    x: np.ndarray,
+    plan: ConvPlan,
+    pool: PoolPlan,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """What `conv_dw` makes of `maxpool_bwd`: dw of a convolution whose output is pooled."""
-    return conv_dw(maxpool_bwd(dy, index, pool), x, plan)
+    return conv_dw(maxpool_bwd(dy, index, pool), x, plan, out)
 
 
 def maxpool_share(dy: np.ndarray, x: np.ndarray, y: np.ndarray, plan: PoolPlan) -> np.ndarray:

@@ -8,7 +8,7 @@ and a convolution, and the gradient of the images.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -200,7 +200,7 @@ def _block_forward(layers: Sequence[Any], x: Array) -> Block:
         out, relu.mask = y, np.less_equal(y, 0)
     conv.x = x
     conv.col_W = conv.W.reshape(conv.W.shape[0], -1).T
-    remember(conv, AffineContext(ctx.call._replace(activation="linear"), None))
+    remember(conv, AffineContext(replace(ctx.call, activation="linear"), None))
     credit(layers, 0, perf_counter() - start)
     return Block(layers, out)
 
