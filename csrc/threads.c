@@ -116,7 +116,7 @@ static struct {
     int parted;  /* workers that may not run on the processor `apart` */
     int apart;
     loop loop;
-    uint64_t spin_ns;
+    atomic_ullong spin_ns; /* how long who waits spins */
     pthread_mutex_t lock;
     pthread_cond_t done;
     atomic_int pending; /* workers that are called or at work */
@@ -174,26 +174,33 @@ static void take_tasks(const loop *l, worker *w, void *scratch) {
 /* Move a worker from one state to another, if it is in the first. */
 static int move_on(worker *w, int from, int to) { return atomic_compare_exchange_strong(&w->state, &from, to); }
 
+/* Run the tasks of a loop that called, and tell the caller when it was the last to finish. */
+static void answer(worker *w) {
+    take_tasks(&pool.loop, w, w->scratch.memory);
+    atomic_store(&w->state, IDLE);
+    if (atomic_fetch_sub(&pool.pending, 1) == 1) {
+        pthread_mutex_lock(&pool.lock);
+        pthread_cond_signal(&pool.done);
+        pthread_mutex_unlock(&pool.lock);
+    }
+}
+
+/* Whoever wakes spins as well, even where the call has been taken back: it came too late for that loop, and would for
+ * every later one if it slept again. */
 static void *work(void *p) {
     worker *w = p;
     is_worker = 1;
     for (;;) {
-        pthread_mutex_lock(&w->lock);
-        while (!move_on(w, CALLED, AT_WORK)) pthread_cond_wait(&w->wake, &w->lock);
-        pthread_mutex_unlock(&w->lock);
-
-        uint64_t spin_ns = pool.spin_ns;
-        take_tasks(&pool.loop, w, w->scratch.memory);
-
-        atomic_store(&w->state, IDLE);
-        if (atomic_fetch_sub(&pool.pending, 1) == 1) {
-            pthread_mutex_lock(&pool.lock);
-            pthread_cond_signal(&pool.done);
-            pthread_mutex_unlock(&pool.lock);
-        }
         atomic_fetch_add(&pool.awake, 1);
-        spin_until(&w->state, CALLED, spin_ns);
+        spin_until(&w->state, CALLED, atomic_load(&pool.spin_ns));
         atomic_fetch_sub(&pool.awake, 1);
+        if (move_on(w, CALLED, AT_WORK)) {
+            answer(w);
+        } else {
+            pthread_mutex_lock(&w->lock);
+            if (atomic_load(&w->state) != CALLED) pthread_cond_wait(&w->wake, &w->lock);
+            pthread_mutex_unlock(&w->lock);
+        }
     }
     return NULL;
 }
@@ -255,7 +262,7 @@ static int await_workers(const loop *l, void *scratch) {
     if (code != FD_OK) atomic_store(&pool.cancel, 1);
     for (int i = 0; i < l->threads - 1; i++)
         if (move_on(&workers[i], CALLED, IDLE)) atomic_fetch_sub(&pool.pending, 1);
-    spin_until(&pool.pending, 0, pool.spin_ns);
+    spin_until(&pool.pending, 0, atomic_load(&pool.spin_ns));
     pthread_mutex_lock(&pool.lock);
     while (atomic_load(&pool.pending) > 0) {
         uint64_t until = now_ns() + POLL_NS;
@@ -301,7 +308,8 @@ static int run_on_pool(loop l, void *scratch, size_t bytes) {
         if (!reserve(&workers[i].scratch, bytes)) return FD_NOMEM;
 
     pool.loop = l;
-    pool.spin_ns = l.threads <= fd_get_num_threads() ? SPIN_NS : 0; /* more threads than processors: make room */
+    /* more threads than processors: make room */
+    atomic_store(&pool.spin_ns, l.threads <= fd_get_num_threads() ? SPIN_NS : 0);
     atomic_store(&pool.cancel, 0);
     atomic_store(&pool.pending, l.threads - 1);
     for (int i = 0; i < l.threads - 1; i++) {
