@@ -12,23 +12,42 @@ FD_INLINE V FD(vload_or)(const T *p, int64_t n, V fill) {
     return vselect((I)(vload(lane) < vset1((T)n)), vload_tail(p, n), fill);
 }
 
+#define CHAINS 4 /* maxima that are found side by side: each of the processor's takes some cycles */
+
+/* The largest of x (n,), in every lane; NaN counts as the smallest. */
+FD_INLINE V FD(largest_row)(const T *x, int64_t n) {
+    V most[CHAINS];
+    for (int i = 0; i < CHAINS; i++) most[i] = VC(-INFINITY);
+    int64_t k = 0;
+    for (; k + CHAINS * VL <= n; k += CHAINS * VL)
+        for (int i = 0; i < CHAINS; i++) most[i] = vmax(vload(x + k + i * VL), most[i]);
+    for (; k < n; k += VL) most[0] = vmax(FD(vload_or)(x + k, n - k, most[0]), most[0]);
+    for (int i = 1; i < CHAINS; i++) most[0] = vmax(most[i], most[0]);
+    return vmax_lanes(most[0]);
+}
+
 /* computes  largest = max_k x[k], y[k] = exp(x[k] - largest) unless y is NULL, and returns sum_k exp(x[k] - largest)
- * shapes    y, x (n,)
+ * shapes    y, x (n,); y may be x
  * layout    contiguous
  * touches   exactly those elements
  * order     lane k % VL, in blocks, then vsum
  * source    none; a NaN, or an infinite largest, makes the sum NaN and with it all that is divided by it */
 FD_INLINE V FD(exp_row)(V *largest, T *y, const T *x, int64_t n) {
-    V most = VC(-INFINITY), total = {0};
-    for (int64_t k = 0; k < n; k += VL) most = vmax(FD(vload_or)(x + k, n - k, most), most);
-    most = vmax_lanes(most);
+    const V most = FD(largest_row)(x, n);
+    V total = {0};
     for (int64_t k = 0; k < n;) {
         V sum = {0};
-        for (const int64_t end = FD(least)(k + BLOCK, n); k < end; k += VL) {
+        for (const int64_t end = FD(least)(k + BLOCK, n / VL * VL); k < end; k += VL) {
+            const V e = FD(vexp)(vload(x + k) - most);
+            if (y != NULL) vstore(y + k, e);
+            sum += e;
+        }
+        if (n - k < VL && k < n) {
             V e = FD(vexp)(FD(vload_or)(x + k, n - k, most) - most);
-            if (n - k < VL) e = (V)((I)e & vrange(0, n - k)); /* not exp(-Inf): what underflows takes long */
+            e = (V)((I)e & vrange(0, n - k)); /* not exp(-Inf): what underflows takes long */
             if (y != NULL) vstore_upto(y + k, e, n - k);
             sum += e;
+            k = n;
         }
         total += sum;
     }
@@ -176,7 +195,7 @@ static int FD(softmax_run)(fd_task rows, fd_task columns, FD(softmax) s, int thr
 }
 
 /* computes  y[o, k, i] = exp(x[o, k, i]) / sum over j of exp(x[o, j, i]), or with log its logarithm
- * shapes    y, x (outer, n, inner)
+ * shapes    y, x (outer, n, inner); y may be x
  * layout    row-major
  * touches   exactly those elements
  * order     exp_row where inner is 1, else k ascending

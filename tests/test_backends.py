@@ -137,8 +137,28 @@ class TestGemm:
         c = gemm(*(guarded(x, at_end=True) for x in passed), trans_a=trans_a, trans_b=trans_b)
         assert c.dtype == dtype
         np.testing.assert_array_equal(c, expected)
-        c = gemm(*passed, activation="relu", trans_a=trans_a, trans_b=trans_b)
+        out = guarded(np.full((m, n), np.nan, dtype), at_end=True)
+        c = gemm(*passed, activation="relu", trans_a=trans_a, trans_b=trans_b, out=out)
+        assert c is out
         np.testing.assert_array_equal(c, np.maximum(expected, 0))
+
+
+@pytest.mark.parametrize("engine", ["naive", *FAST_ENGINES])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("n", [0, 1, 7, 16, 63, 64, 65, 130, 1024, 1031])
+def test_softmax_may_be_written_over_its_scores(engine: str, dtype: str, log: bool, n: int) -> None:
+    softmax = primitive(engine, "softmax_fwd")
+    for outer, inner in ((3, 1), (2, 5)):
+        x = np.random.default_rng(n).normal(size=(outer, n, inner)).astype(dtype) * 9
+        expected = softmax(x, outer, n, inner, log)
+        z = x.astype("float64")
+        z -= z.max(axis=1, keepdims=True, initial=-np.inf)
+        z -= np.log(np.exp(z).sum(axis=1, keepdims=True))
+        np.testing.assert_allclose(expected, z if log else np.exp(z), rtol=0, atol=np.finfo(dtype).eps * 64)
+        scores = guarded(x, at_end=True)
+        assert softmax(scores, outer, n, inner, log, out=scores) is scores
+        np.testing.assert_array_equal(scores, expected)
 
 
 @pytest.mark.skipif("native" not in FAST_ENGINES, reason="about the compiled engine")

@@ -225,8 +225,10 @@ def prelu_bwd(
     return dx, dslope
 
 
-def softmax_fwd(x: np.ndarray, outer: int, n: int, inner: int, log: bool = False) -> np.ndarray:
-    y = empty_as(x)
+def softmax_fwd(
+    x: np.ndarray, outer: int, n: int, inner: int, log: bool = False, out: np.ndarray | None = None
+) -> np.ndarray:
+    y = empty_as(x) if out is None else out
     _native.softmax_fwd(y, x, outer, n, inner, log, current().threads)
     return y
 

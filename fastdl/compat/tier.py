@@ -127,10 +127,11 @@ def credit(layers: Sequence[Any], method: int, seconds: float) -> None:
     theirs = [_expected(state, method) for state in states]
     for state, original in zip(states, theirs):
         if state.counts:
-            count = state.counts[method]
+            count, (*_, verdict, size) = state.counts[method], state.watch
+            took = seconds * (original / sum(theirs) if any(theirs) else 1 / len(theirs))
             count.calls += 1
-            count.original_seconds += original
-            count.seconds += seconds * (original / sum(theirs) if any(theirs) else 1 / len(theirs))
+            count.seconds += took
+            count.original_seconds += 0.0 if verdict is None else verdict.original(method, size, took)
     clock.inside += seconds
 
 

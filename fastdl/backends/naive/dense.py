@@ -18,7 +18,10 @@ def gemm(
     scale: np.ndarray | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """c[m, n] = act(scale[n]·Σ_k a[m, k]·b[k, n] + bias[n]), a and b transposed if `trans_*` says so."""
+    """c[m, n] = act(scale[n]·Σ_k a[m, k]·b[k, n] + bias[n]), a and b transposed if `trans_*` says so.
+
+    c is out, if one is given; it shares no memory with the others.
+    """
     a = a.T if trans_a else a
     b = b.T if trans_b else b
     c = np.empty((a.shape[0], b.shape[1]), a.dtype) if out is None else out

@@ -17,9 +17,11 @@ def _shifted(row: np.ndarray) -> tuple[list[float], float]:
     return shifted, sum(math.exp(z) for z in shifted)
 
 
-def softmax_fwd(x: np.ndarray, outer: int, n: int, inner: int, log: bool = False) -> np.ndarray:
-    """y[o, k, i] = exp(x[o, k, i]) / Σ_j exp(x[o, j, i]), or with `log` its logarithm."""
-    y = np.empty_like(x)
+def softmax_fwd(
+    x: np.ndarray, outer: int, n: int, inner: int, log: bool = False, out: np.ndarray | None = None
+) -> np.ndarray:
+    """y[o, k, i] = exp(x[o, k, i]) / Σ_j exp(x[o, j, i]), or with `log` its logarithm; y is out, maybe x."""
+    y = np.empty_like(x) if out is None else out
     x3, y3 = x.reshape(outer, n, inner), y.reshape(outer, n, inner)
     for o, i in np.ndindex(outer, inner if n else 0):
         shifted, total = _shifted(x3[o, :, i])

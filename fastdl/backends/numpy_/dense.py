@@ -18,7 +18,7 @@ def gemm(
     scale: np.ndarray | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """c = act(a @ b · scale + bias), a transposed first with `trans_a`, b with `trans_b`."""
+    """c = act(a @ b · scale + bias), a transposed first with `trans_a`, b with `trans_b`; c is out."""
     c = np.matmul(a.T if trans_a else a, b.T if trans_b else b, out=out)
     if scale is not None:
         c *= scale

@@ -16,14 +16,18 @@ def _shifted(x: np.ndarray) -> np.ndarray:
     return x - x.max(axis=1, keepdims=True)
 
 
-def softmax_fwd(x: np.ndarray, outer: int, n: int, inner: int, log: bool = False) -> np.ndarray:
-    """y[o, k, i] = exp(x[o, k, i]) / Σ_j exp(x[o, j, i]), or with `log` its logarithm."""
+def softmax_fwd(
+    x: np.ndarray, outer: int, n: int, inner: int, log: bool = False, out: np.ndarray | None = None
+) -> np.ndarray:
+    """y[o, k, i] = exp(x[o, k, i]) / Σ_j exp(x[o, j, i]), or with `log` its logarithm; y is out, maybe x."""
+    y = np.empty_like(x) if out is None else out
     if n == 0:
-        return x.copy()
+        return y
     z = _shifted(x.reshape(outer, n, inner))
     e = np.exp(z)
     total = e.sum(axis=1, keepdims=True)
-    return (z - np.log(total) if log else e / total).reshape(x.shape)
+    y[...] = (z - np.log(total) if log else e / total).reshape(x.shape)
+    return y
 
 
 def softmax_bwd(

@@ -77,10 +77,12 @@ def product(a: Array, b: Array, bias: Array | None, dtype: np.dtype[Any]) -> Arr
 def product_into(out: Array, a: Array, b: Array, dtype: np.dtype[Any]) -> None:
     """Write a·b into out, whichever way out lies in memory.
 
-    BLAS writes where it is told to: a gradient as large as a table of words is not made to be copied.
+    A gradient as large as a table of words is not made to be copied.
     """
-    if out.dtype == dtype and out.flags.c_contiguous:
-        np.dot(a.astype(dtype, copy=False), b.astype(dtype, copy=False), out=out)
+    if out.dtype == dtype and out.flags.carray:
+        a, trans_a = _either_way(a, dtype)
+        b, trans_b = _either_way(b, dtype)
+        gemm(a, b, trans_a=trans_a, trans_b=trans_b, out=out)
     elif out.flags.f_contiguous and not out.flags.c_contiguous:
         product_into(out.T, b.T, a.T, dtype)
     else:

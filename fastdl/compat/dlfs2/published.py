@@ -13,6 +13,7 @@ from ..fingerprint import fingerprint
 FINGERPRINTS = {
     "Adam": {"1c6977fdb4000364"},
     "AdaGrad": {"1b4dc9a212c80720"},
+    "BetterRnnlm": {"aa037b9ddd73629a"},
     "CBOW": {"66b69bb63bb2b048"},
     "Embedding": {"be0d067dea6efd51", "dcbf15cf7cedbfb6"},
     "EmbeddingDot": {"7cb12a3192a30aac"},
@@ -20,6 +21,7 @@ FINGERPRINTS = {
     "NegativeSamplingLoss": {"ba46d229a5a40b2c"},
     "Nesterov": {"97eb4379fe8af366"},
     "RMSprop": {"1edecb027f15a8bc"},
+    "Rnnlm": {"32f5dd5b511adc37"},
     "SGD": {"2480b4dcadc12f96"},
     "SigmoidWithLoss": {"186facbc3ed91f36"},
     "Trainer": {"2401b398cb3b0cb7"},

@@ -40,6 +40,18 @@ def _optimizer(name: str, fingerprint: str) -> Target:
     )
 
 
+def _model(name: str, module: str, fingerprint: str) -> Target:
+    """A model whose layers have been tried; it only brings them together."""
+    return Target(
+        name,
+        _FAMILY,
+        fast=f"{module}:{name}",
+        fingerprints=frozenset({fingerprint}),
+        methods=("forward",),
+        trial=False,
+    )
+
+
 def _exactly(name: str, module: str, *fingerprints: str, **options: Any) -> Target:
     """What only moves and counts: both tiers are the same."""
     where = f"{module}:{name}"
@@ -134,7 +146,7 @@ TARGETS: tuple[Target, ...] = (
         fingerprints=frozenset({"db9e25c8c5a484dd", "860ce2a0df391340"}),
         sample="samples:part_of_matrix",
     ),
-    # ch04, ch08
+    # ch04, ch06, ch08
     _exactly(
         "UnigramSampler",
         "negative_sampling_layer",
@@ -143,5 +155,7 @@ TARGETS: tuple[Target, ...] = (
         batch=("target",),
     ),
     _layer("CBOW", "cbow", "66b69bb63bb2b048", trial=False),
+    _model("Rnnlm", "rnnlm", "32f5dd5b511adc37"),
+    _model("BetterRnnlm", "better_rnnlm", "aa037b9ddd73629a"),
     _layer("TimeAttention", "attention_layer", "e2c429d43a8c80d5", **_LAYERS, batch=("hs_enc", "hs_dec")),
 )
