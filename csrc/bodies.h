@@ -40,6 +40,7 @@ FD_TARGET("avx2,fma")
 #include "conv_small.h"
 
 #include "pixels.h"
+#include "points.h"
 
 #include "depthwise.h"
 #include "depthwise_sum.h"

@@ -29,6 +29,7 @@ static int FD(run_tap_sum)(FD(tap_sum) *s, FD(weights) *v, int threads) {
     const int64_t taps = s->p->strict ? 0 : FD(winograd_taps)(s);
     int rc = FD_OK, done = 0;
     if (taps > 0) rc = FD(run_winograd)(&done, s, v, taps, threads);
+    if (rc == FD_OK && !done && FD(in_points)(s)) return FD(run_points)(s, v, threads);
     if (rc == FD_OK && !done && FD(in_pixels)(s)) rc = FD(run_pixels)(&done, s, v, threads);
     if (rc == FD_OK && !done) rc = FD(run_bands)(s, v, threads);
     return rc;

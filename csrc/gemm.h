@@ -49,6 +49,13 @@ FD_INLINE void FD(clear)(V acc[MR][NV], int mr, int nv) {
         for (int j = 0; j < nv; j++) acc[i][j] = (V){0};
 }
 
+FD_INLINE void FD(begin)(V acc[MR][NV], const T *bias, int mr, int nv) {
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < nv; j++) acc[i][j] = vset1(bias[i]);
+}
+
 FD_INLINE void FD(fill)(V acc[MR][NV], const T *tile, int64_t pitch, int mr, int nv) {
 #pragma GCC unroll 8
     for (int i = 0; i < mr; i++)
@@ -98,6 +105,7 @@ typedef struct {
     const T *bias;          /* of the columns, or NULL */
     int rows;
     int resumed, rectified; /* c holds the sums of the steps before; the result goes through ReLU */
+    const T *start;         /* what the sums of each row begin with, or NULL: 0 */
 } FD(tile_end);
 
 /* c = relu((c + acc) + bias), of these what `end` asks for: straight from the registers. `whole`: all of the tile
@@ -137,7 +145,7 @@ FD_INLINE void FD(end_tile)(const FD(tile_end) *end, V acc[MR][NV], int mr, int 
 }
 
 /* What a later tile will read, asked for while this one is computed: before step p, a multiple of `every`, the cache
- * lines under NV vectors at from + p * pitch. */
+ * lines under NV vectors at from + p / every * pitch. */
 typedef struct {
     const T *from;
     int64_t pitch, every;
@@ -163,11 +171,13 @@ static void FD(gemm_tile)(const FD(tile_end) *end, const T *restrict a, int64_t 
         for (int j = 0; j < NV; j += LINE / VL) __builtin_prefetch(row + j * VL, 1);
 #define KERNEL(mr, nv)                                                                                           \
     for (int j = 0; j < nv; j++) columns[j] = b + j * VL;                                                        \
-    FD(clear)(acc, mr, nv);                                                                                      \
-    for (int64_t p = 0, past; p < k;) {                                                                          \
-        const T *from = ahead.from + p * ahead.pitch;                                                            \
+    if (end->start != NULL)                                                                                      \
+        FD(begin)(acc, end->start, mr, nv);                                                                      \
+    else                                                                                                         \
+        FD(clear)(acc, mr, nv);                                                                                  \
+    for (int64_t p = 0, past; p < k; ahead.from += ahead.pitch) {                                                \
         for (int j = 0; GEMM_ASKS && ahead.pitch != 0 && j < nv; j += LINE / VL)                                 \
-            __builtin_prefetch(from + j * VL, 0, 2);                                                             \
+            __builtin_prefetch(ahead.from + j * VL, 0, 2);                                                       \
         for (past = GEMM_ASKS ? p + FD(least)(ahead.every, k - p) : k; p < past; p++) {                          \
             for (int j = 0; GEMM_ASKS && j < nv; j += LINE / VL)                                                 \
                 __builtin_prefetch(columns[j] + (p + GEMM_AHEAD) * b_row);                                       \

@@ -101,7 +101,7 @@ static void FD(rnn_multiply)(const FD(rnn) *r, T *near, T *product, const T *a, 
         const int64_t past = ahead.n * (panel + 1) / panels;
         for (int64_t row = 0; row < count; row += MR) {
             const int asks = step != 0 && row / MR < parts;
-            const FD(tile_ahead) part = {next + row / MR * step, asks ? step : 0, asks ? parts : INT64_MAX};
+            const FD(tile_ahead) part = {next + row / MR * step, asks ? parts * step : 0, asks ? parts : INT64_MAX};
             const int64_t rows = FD(least)(count - row, MR);
             for (int64_t i = row; i < row + rows; i++)
                 for (int64_t j = ahead.n * panel / panels; j < past; j += 64 / TBYTES)

@@ -22,13 +22,6 @@ typedef struct {
     int outputs, rectified;   /* rectified: through ReLU */
 } FD(target);
 
-FD_INLINE void FD(begin)(V acc[MR][NV], const T *bias, int mr, int nv) {
-#pragma GCC unroll 8
-    for (int i = 0; i < mr; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < nv; j++) acc[i][j] = vset1(bias[i]);
-}
-
 FD_INLINE void FD(store)(const FD(target) *target, V acc[MR][NV], int mr, int nv) {
     const V least = vset1(target->rectified ? 0 : -(T)INFINITY);
 #pragma GCC unroll 8
@@ -211,6 +204,8 @@ static void FD(pack_weights)(void *arg, int64_t task, void *scratch) {
     const int64_t depth = s->channels * s->taps, all_taps = v->kernel[0] * v->kernel[1] * v->kernel[2];
     if (v->tap == 1 && v->in == s->taps && s->taps == all_taps) /* [c][tap] lies as it is wanted */
         FD(pack)(to, from, v->out, 1, outputs, depth, MR);
+    else if (all_taps == 1)
+        FD(pack)(to, from, v->out, v->in, outputs, depth, MR);
     else
         for (int64_t c = 0, k = 0; c < s->channels; c++)
             for (int64_t a = 0; a < d->taps; a++)

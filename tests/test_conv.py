@@ -99,7 +99,10 @@ class TestConv(Matrix):
                 case((2, 33, 29, 31), (33, 1, 3, 3), (33,), padding=1, groups=33),
                 case((1, 1, 131, 99), (2, 1, 3, 3), (2,)),
                 case((3, 40, 37, 31), (70, 40, 1, 1), (70,)),
-                case((23, 17, 5, 7), (40, 17, 1, 1), (40,)),
+                case((23, 17, 5, 7), (40, 17, 1, 1), (40,)),  # vectors of several images
+                case((7, 34, 17, 16), (42, 17, 1, 1), (42,), stride=(2, 3), groups=2),
+                case((3, 20, 9, 11), (24, 20, 1, 1), padding=(1, 2)),
+                case((2, 2100, 5, 7), (9, 2100, 1, 1), (9,)),  # panels of two vectors
                 case((3, 37, 31, 20), (1, 1, 20, 70), (70,), layout="NHWC"),
                 case((2, 21, 23, 29), (5, 5, 29, 40), (40,), stride=2, padding=2, layout="NHWC"),
                 case((5, 33, 3, 4), (34, 33, 3, 3), (34,), padding=1),
@@ -148,7 +151,10 @@ class TestConv(Matrix):
                 case((1, 3, 4, 4, 2), (2, 3, 1, 2, 2), layout="NHWC", padding="same", dilation=(2, 1, 1)),
                 case((1, 17, 3, 1, 4), (2, 17, 2, 1, 2), dilation=(1, 1, 2)),
             ],
-            large=[case((1, 16, 3, 14, 13), (16, 16, 1, 3, 3), padding=(0, 1, 1))],
+            large=[
+                case((1, 16, 3, 14, 13), (16, 16, 1, 3, 3), padding=(0, 1, 1)),
+                case((3, 18, 5, 7, 9), (17, 18, 1, 1, 1), (17,), stride=(2, 1, 2)),
+            ],
             refusals=[(ValueError, r"x must be \(N, C, D, H, W\)", lambda: F.conv3d(X, W))],
         ),
     ]
