@@ -183,25 +183,25 @@ class DCGAN:
         return self.generator(noise)
 
     def train_on_batch(self, noise: np.ndarray, real: np.ndarray) -> float:
-        fake, to_noise = self.generator.vjp(noise)
+        fake, to_noise = self.generator.partial_vjp(noise, wants_dx=False)
 
-        self.discriminator.zero_grads()
+        self.discriminator.await_grads()
         loss = 0.0
         for images, target in ((real, 1), (fake, 0)):
-            loss_of_these, to_images = self._judged(images, target)
-            to_images()
+            loss_of_these, learn = self._judged(images, target, wants_dx=False)
+            learn()
             loss += loss_of_these
         self.discriminator_optimizer.step(self.discriminator)
 
         loss_of_generator, to_fake = self._judged(fake, 1)
-        self.generator.zero_grads()
+        self.generator.await_grads()
         to_noise(to_fake())
         self.generator_optimizer.step(self.generator)
         return loss + loss_of_generator
 
-    def _judged(self, images: np.ndarray, target: int) -> tuple[float, Any]:
+    def _judged(self, images: np.ndarray, target: int, wants_dx: bool = True) -> tuple[float, Any]:
         """How wrong the discriminator is about images that are all real (1) or all fake (0)."""
-        logits, back = self.discriminator.vjp(images)
+        logits, back = self.discriminator.partial_vjp(images, wants_dx=wants_dx)
         targets = np.full_like(logits, target)
         loss, ctx = F.binary_cross_entropy_forward(logits, targets, from_logits=True)
         return float(loss), lambda: back(F.binary_cross_entropy_backward(1.0, ctx))
