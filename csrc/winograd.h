@@ -19,11 +19,12 @@
  * 0 1 -1 2 -2 and infinity, of F(4, 2) the same without -2.
  */
 
-#define WINOGRAD_WEIGHT_BYTES (2048 * 1024)   /* of one block of transformed weights, shared by all threads */
+#define WINOGRAD_WEIGHT_BYTES (1536 * 1024)   /* of one block of transformed weights, shared by all threads */
 #define WINOGRAD_FEW_BYTES (1024 * 1024)      /* the same for few tiles, of which each task has its own */
 #define WINOGRAD_FEW_TILE_BYTES (1536 * 1024) /* of those tiles, which all tasks read */
 #define WINOGRAD_MOST_BYTES (4096 * 1024)     /* of the same, where even one vector of outputs takes more */
 #define WINOGRAD_TILE_BYTES (768 * 1024)      /* of a band's transformed tiles and products */
+#define WINOGRAD_NEAR 64                      /* channels up to which a product's weights are near enough */
 
 typedef struct {
     FD(tiling) by;
@@ -257,11 +258,17 @@ static void FD(multiply_tiles)(T *products, const T *tiles, const T *weights, co
         int64_t first, channels;
         FD(channels_of_product)(&first, &channels, g, e);
         for (int64_t o = 0; o < vectors; o += chunk)
-            for (int64_t t = 0; t < count; t += MR)
-                FD(winograd_tile)(products + e * g->product_step + t * g->outputs + o * VL,
-                                  tiles + e * g->tile_step + t * g->channels + first,
-                                  weights + e * g->weight_step + first * g->outputs + o * VL, channels, g->channels,
-                                  g->outputs, (int)FD(least)(count - t, MR), (int)FD(least)(vectors - o, chunk));
+            for (int64_t t = 0; t < count; t += MR) {
+                T *to = products + e * g->product_step + t * g->outputs + o * VL;
+                const T *a = tiles + e * g->tile_step + t * g->channels + first;
+                const T *b = weights + e * g->weight_step + first * g->outputs + o * VL;
+                const int rows = (int)FD(least)(count - t, MR), nv = (int)FD(least)(vectors - o, chunk);
+                const FD(tile_end) end = {.c = to, .pitch = g->outputs, .columns = nv * VL, .rows = rows};
+                if (channels > WINOGRAD_NEAR) /* asks for rows of b on the way */
+                    FD(gemm_tile)(&end, a, g->channels, 1, b, g->outputs, channels, GEMM_NOTHING);
+                else
+                    FD(winograd_tile)(to, a, b, channels, g->channels, g->outputs, rows, nv);
+            }
     }
 }
 
