@@ -106,6 +106,7 @@ typedef struct {
     int rows;
     int resumed, rectified; /* c holds the sums of the steps before; the result goes through ReLU */
     const T *start;         /* what the sums of each row begin with, or NULL: 0 */
+    int begun;              /* the accumulators begin with what c holds, in memory of whole tiles */
 } FD(tile_end);
 
 /* c = relu((c + acc) + bias), of these what `end` asks for: straight from the registers. `whole`: all of the tile
@@ -171,7 +172,9 @@ static void FD(gemm_tile)(const FD(tile_end) *end, const T *restrict a, int64_t 
         for (int j = 0; j < NV; j += LINE / VL) __builtin_prefetch(row + j * VL, 1);
 #define KERNEL(mr, nv)                                                                                           \
     for (int j = 0; j < nv; j++) columns[j] = b + j * VL;                                                        \
-    if (end->start != NULL)                                                                                      \
+    if (end->begun)                                                                                              \
+        FD(fill)(acc, end->c, end->pitch, mr, nv);                                                               \
+    else if (end->start != NULL)                                                                                 \
         FD(begin)(acc, end->start, mr, nv);                                                                      \
     else                                                                                                         \
         FD(clear)(acc, mr, nv);                                                                                  \

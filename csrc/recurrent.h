@@ -1,9 +1,8 @@
 /* recurrent.h: recurrences over time, forward and backward through time: plain, LSTM and GRU.
  *
- * # Design: at each step one product of the state with the weights, and forward one of the inputs of some steps
- * (recurrent_product.h), then the gates of each row. The gradients of inputs and weights are done outside, by gemm.h,
- * for all steps at once. k is what meets the weights: h, or mask * h. Rows whose sequence has ended are computed and
- * not used.
+ * # Design: at each step a product of what stands in front of the weights (recurrent_product.h), then the gates of
+ * each row. The gradients of inputs and weights are done outside, by gemm.h, for all steps at once. k is what meets the
+ * weights: h, or mask * h. Rows whose sequence has ended are computed and not used.
  */
 
 /* ---- forward ------------------------------------------------------------------------------------------------ */
@@ -15,13 +14,13 @@ FD_INLINE void FD(rnn_leave)(const FD(rnn) *r, int64_t at, V was, V h, int64_t n
 }
 
 /* One row of units: the gates from the products z and s, then c and h in place; `at` is the row in the outputs. */
-static void FD(lstm_row)(const FD(rnn) *r, T *h, T *c, const T *z, const T *s, int64_t at) {
+static void FD(lstm_row)(const FD(rnn) *r, T *h, T *c, const T *s, int64_t at) {
     const int64_t units = r->sizes.units;
     const T *p = r->peepholes;
     T *kept = r->gates == NULL ? NULL : r->gates + at * 4 * units;
     for (int64_t u = 0, n = units; u < units; u += VL, n -= VL) {
         V gate[4], cell = vload(c + u);
-        for (int g = 0; g < 4; g++) gate[g] = FD(rnn_sum)(r, z, s, g, u);
+        for (int g = 0; g < 4; g++) gate[g] = FD(rnn_sum)(r, s, r->b, g, u);
         if (p != NULL) {
             gate[0] += vload_upto(p + u, n) * cell;
             gate[1] += vload_upto(p + units + u, n) * cell;
@@ -41,10 +40,10 @@ static void FD(lstm_row)(const FD(rnn) *r, T *h, T *c, const T *z, const T *s, i
     }
 }
 
-static void FD(plain_row)(const FD(rnn) *r, T *h, const T *z, const T *s, int64_t at) {
+static void FD(plain_row)(const FD(rnn) *r, T *h, const T *s, int64_t at) {
     const int64_t units = r->sizes.units;
     for (int64_t u = 0, n = units; u < units; u += VL, n -= VL) {
-        const V sum = FD(rnn_sum)(r, z, s, 0, u);
+        const V sum = FD(rnn_sum)(r, s, r->b, 0, u);
         const V y = r->sizes.kind == FD_RNN_RELU ? FD(vact)(sum, FD_RELU, (V){0}) : FD(vtanh)(sum);
         FD(rnn_leave)(r, at * units + u, vload(h + u), y, n);
         vstore(h + u, y);
@@ -56,7 +55,7 @@ static void FD(gru_gates_row)(const FD(rnn) *r, T *q, const T *k, const T *z, T 
     const int64_t units = r->sizes.units;
     for (int64_t u = 0, n = units; u < units; u += VL, n -= VL) {
         for (int g = 0; g < 2; g++) {
-            const V gate = FD(vsigmoid)(FD(rnn_sum)(r, z, s, g, u));
+            const V gate = FD(vsigmoid)(vload(z + g * units + u) + FD(rnn_sum)(r, s, r->b_h, g, u));
             vstore_upto(s + g * units + u, gate, n);
             if (g == 1 && r->sizes.kind == FD_GRU_RESET_BEFORE) vstore(q + u, gate * vload(k + u));
         }
@@ -84,54 +83,70 @@ static void FD(gru_state_row)(const FD(rnn) *r, T *h, const T *z, const T *s, co
     }
 }
 
+/* What a step keeps of a sequence that has ended. */
+static void FD(rnn_leave_nothing)(const FD(rnn) *r, int64_t at) {
+    const int64_t units = r->sizes.units, kept = RNN_KEPT(r->sizes.kind) * units;
+    const size_t row_bytes = (size_t)units * sizeof(T);
+    memset(r->hs + at * units, 0, row_bytes);
+    if (r->previous != NULL) memset(r->previous + at * units, 0, row_bytes);
+    if (r->previous_c != NULL) memset(r->previous_c + at * units, 0, row_bytes);
+    if (r->gates != NULL) memset(r->gates + at * kept, 0, (size_t)kept * sizeof(T));
+}
+
 static void FD(rnn_fwd_task)(void *arg, int64_t task, void *scratch) {
     const FD(rnn) *r = arg;
     const int64_t units = r->sizes.units, padded = r->padded, first = task * r->rows, kind = r->sizes.kind;
-    const int64_t count = FD(least)(r->rows, r->sizes.batch - first), state = r->rows * padded;
+    const int64_t count = FD(least)(r->rows, r->sizes.batch - first), across = r->across, inputs = r->input.k;
+    const int64_t before = across - padded;        /* inputs that stand before a state */
+    const int begun = kind < FD_GRU && !r->joined; /* the state's product goes on where the inputs' ended */
     const size_t row_bytes = (size_t)units * sizeof(T);
-    T *near = scratch, *h = near + r->near, *c = h + state, *q = c + state, *k = q + state, *s = k + state;
-    T *last = s + r->rows * r->outer.pitch, *z = last + r->rows * r->inner.pitch;
-    T *x = z + r->chunk * r->lanes * r->input.pitch;
-    memset(h, 0, (size_t)(4 * state) * sizeof(T));
+    T *near = scratch, *met = near + r->near, *h = met + before, *k = h + r->rows * across, *c = k + r->rows * across;
+    T *q = c + r->rows * padded, *s = q + r->rows * padded, *last = s + r->rows * r->outer.pitch;
+    T *z = last + r->rows * r->inner.pitch, *x = z + (r->chunk * r->lanes + MR) * r->input.pitch;
+    memset(met, 0, (size_t)(2 * r->rows * (across + padded)) * sizeof(T));
     for (int64_t i = 0; i < count; i++) {
-        memcpy(h + i * padded, r->h0 + (first + i) * units, row_bytes);
+        memcpy(h + i * across, r->h0 + (first + i) * units, row_bytes);
         if (kind == FD_LSTM) memcpy(c + i * padded, r->c0 + (first + i) * units, row_bytes);
     }
     if (r->mask == NULL) k = h;
     for (int64_t order = 0; order < r->sizes.steps; order++) {
         if (fd_stopped()) return;
         const int64_t t = FD(rnn_step)(r, order), step = order % r->chunk;
-        const T *now = z + step * r->lanes * r->input.pitch;
-        if (step == 0) FD(rnn_inputs)(r, near, z, x, first, count, order, FD(least)(r->chunk, r->sizes.steps - order));
+        T *now = z + step * r->lanes * r->input.pitch;
+        if (step == 0 && !r->joined)
+            FD(rnn_inputs)(r, near, z, x, first, count, order, FD(least)(r->chunk, r->sizes.steps - order));
         if (r->mask != NULL) FD(rnn_mask)(r, k, h, first, count);
-        FD(rnn_multiply)(r, near, s, k, padded, &r->outer, count, NULL,
-                         FD(rnn_at_step)(r, r->x, r->input.k, first, order + r->chunk));
-        if (kind >= FD_GRU) {
-            for (int64_t i = 0; i < count; i++)
-                FD(gru_gates_row)(r, q + i * padded, k + i * padded, now + i * r->input.pitch, s + i * r->outer.pitch);
-            FD(rnn_multiply)(r, near, last, q, padded, &r->inner, count, NULL, (FD(rnn_ahead)){r->x, 0, 0});
-        }
-        for (int64_t i = 0; i < count; i++) {
-            const int64_t at = (first + i) * r->sizes.steps + t;
-            const T *zi = now + i * r->input.pitch, *si = s + i * r->outer.pitch;
-            T *hi = h + i * padded, *ci = c + i * padded;
-            if (!FD(rnn_running)(r, first + i, t)) {
-                memset(r->hs + at * units, 0, row_bytes);
-                if (r->previous != NULL) memset(r->previous + at * units, 0, row_bytes);
-                if (r->previous_c != NULL) memset(r->previous_c + at * units, 0, row_bytes);
-                if (r->gates != NULL)
-                    memset(r->gates + at * RNN_KEPT(kind) * units, 0, (size_t)RNN_KEPT(kind) * row_bytes);
-            } else if (kind == FD_LSTM) {
-                FD(lstm_row)(r, hi, ci, zi, si, at);
-            } else if (kind >= FD_GRU) {
-                FD(gru_state_row)(r, hi, zi, si, kind == FD_GRU ? si + 2 * units : last + i * r->inner.pitch, at);
-            } else {
-                FD(plain_row)(r, hi, zi, si, at);
+        for (int64_t i = 0; i < count && r->joined; i++)
+            memcpy(k + i * across - before, r->x + ((first + i) * r->sizes.steps + t) * inputs,
+                   (size_t)inputs * sizeof(T));
+        for (int64_t begin = 0; begin < count; begin += r->group) {
+            const int64_t past = FD(least)(begin + r->group, count);
+            T *const sums = begun ? now : s;
+            FD(rnn_multiply)(r, near, sums, k + begin * across - before, across, &r->outer, past - begin,
+                             kind >= FD_GRU ? NULL : r->b_h, begun);
+            if (kind >= FD_GRU) {
+                for (int64_t i = 0; i < count; i++)
+                    FD(gru_gates_row)(r, q + i * padded, k + i * padded, now + i * r->input.pitch,
+                                      s + i * r->outer.pitch);
+                FD(rnn_multiply)(r, near, last, q, padded, &r->inner, count, NULL, 0);
+            }
+            for (int64_t i = begin; i < past; i++) {
+                const int64_t at = (first + i) * r->sizes.steps + t;
+                const T *zi = now + i * r->input.pitch, *si = sums + (i - begin) * r->outer.pitch;
+                T *hi = h + i * across, *ci = c + i * padded;
+                if (!FD(rnn_running)(r, first + i, t))
+                    FD(rnn_leave_nothing)(r, at);
+                else if (kind == FD_LSTM)
+                    FD(lstm_row)(r, hi, ci, si, at);
+                else if (kind >= FD_GRU)
+                    FD(gru_state_row)(r, hi, zi, si, kind == FD_GRU ? si + 2 * units : last + i * r->inner.pitch, at);
+                else
+                    FD(plain_row)(r, hi, si, at);
             }
         }
     }
     for (int64_t i = 0; i < count; i++) {
-        memcpy(r->h + (first + i) * units, h + i * padded, row_bytes);
+        memcpy(r->h + (first + i) * units, h + i * across, row_bytes);
         if (kind == FD_LSTM) memcpy(r->c + (first + i) * units, c + i * padded, row_bytes);
     }
 }
@@ -142,7 +157,8 @@ static void FD(rnn_fwd_task)(void *arg, int64_t task, void *scratch) {
  *           there
  * layout    row-major
  * touches   every element
- * order     of each product as gemm_tile; then (x w_x + b) + (s + b_h), then peepholes
+ * order     of each product as gemm_tile; of GRU then (x w_x + b) + (s + b_h); of the others one product
+ *           of inputs and state, + b_h, + b, then peepholes
  * source    Hochreiter and Schmidhuber 1997; Cho et al. 2014; Elman 1990 */
 static int FD(fd_rnn_fwd)(void *hs, void *h, void *c, void *previous, void *gates, void *previous_c, const void *x,
                           const void *w_x, const void *b, const void *h0, const void *c0, const void *w_h,
@@ -152,7 +168,7 @@ static int FD(fd_rnn_fwd)(void *hs, void *h, void *c, void *previous, void *gate
     r.previous = previous, r.gates = gates, r.previous_c = previous_c;
     r.x = x, r.b = b, r.h0 = h0, r.c0 = c0, r.b_h = b_h, r.peepholes = peepholes;
     r.input.from = w_x, r.input.k = sizes->features, r.outer.from = w_h;
-    return FD(rnn_run)(&r, FD(rnn_fwd_task), 4, threads);
+    return FD(rnn_run)(&r, FD(rnn_fwd_task), 2, threads);
 }
 
 /* ---- backward ----------------------------------------------------------------------------------------------- */
@@ -257,8 +273,7 @@ static void FD(rnn_bwd_task)(void *arg, int64_t task, void *scratch) {
             memcpy(a + i * r->columns, ds == NULL ? dz : ds, dz_bytes);
         }
         if (kind == FD_GRU_RESET_BEFORE) {
-            FD(rnn_multiply)(r, near, product, a + 2 * units, r->columns, &r->inner, count, NULL,
-                             FD(rnn_at_step)(r, r->was, units, first, order - 1));
+            FD(rnn_multiply)(r, near, product, a + 2 * units, r->columns, &r->inner, count, NULL, 0);
             for (int64_t i = 0; i < count; i++) {
                 const int64_t at = (first + i) * r->sizes.steps + t;
                 if (!FD(rnn_running)(r, first + i, t)) continue;
@@ -268,8 +283,7 @@ static void FD(rnn_bwd_task)(void *arg, int64_t task, void *scratch) {
                 memcpy(a + i * r->columns + units, dz + units, row_bytes);
             }
         }
-        FD(rnn_multiply)(r, near, product, a, r->columns, &r->outer, count, NULL,
-                         FD(rnn_at_step)(r, r->gated, kept, first, order - 1));
+        FD(rnn_multiply)(r, near, product, a, r->columns, &r->outer, count, NULL, 0);
         for (int64_t i = 0; i < count; i++) {
             if (!FD(rnn_running)(r, first + i, t)) continue;
             for (int64_t u = 0; u < units; u += VL) {
@@ -304,7 +318,9 @@ static int FD(fd_rnn_bwd)(void *dz, void *ds, void *dh0, void *dc0, const void *
 }
 
 #undef RNN_GATES
+#undef RNN_GROUP_BYTES
 #undef RNN_KEPT
+#undef RNN_LIES
 #undef RNN_NEAR_BYTES
 #undef RNN_SUMS_BYTES
 #undef RNN_FAR_ROWS

@@ -4,25 +4,31 @@
  * multiplies packs a panel at a time: it is in the cache then, and goes to memory no more.
  *   - A task is a few rows of the batch with all their steps: threads never meet, and a row's bits depend neither on
  *     the other rows nor on the threads.
- *   - What the inputs give is computed by the same task, for a few steps at a time, just before these need it: the
- *     sums of all steps would be several times as large as x, and come back from memory.
+ *   - An output of the plain ones and of LSTM is one sum, over the inputs and then the state. Where all weights stay
+ *     near and the rows of a step fill a tile, inputs and state stand side by side and are one product; its sums become
+ *     gates a few rows at a time, from the level-1 cache.
+ *   - Elsewhere what the inputs give is computed by the same task, for a few steps at a time, just before these need
+ *     it: the sums of all steps would be several times as large as x, and come back from memory. Each tile of the
+ *     state's product begins with them, so that the bits are the same.
  *   - A product's columns stand as those of the weights. The vector that holds the last units of a gate begins with
  *     them, and what else is in it is computed and not used.
  */
 
 #define RNN_GATES(kind) ((kind) == FD_LSTM ? 4 : (kind) >= FD_GRU ? 3 : 1)
-#define RNN_NEAR_BYTES (1024 * 1024) /* of weights that a level-2 cache may keep from step to step */
-#define RNN_FAR_ROWS 64              /* a task at most where there are more */
-#define RNN_ONCE_ROWS 256            /* the same where there is one step */
-#define RNN_SUMS_BYTES (256 * 1024)  /* of what the inputs give, for some steps; more where their weights are more */
+#define RNN_NEAR_BYTES (1024 * 1024)       /* of weights that a level-2 cache may keep from step to step */
+#define RNN_FAR_ROWS 64                    /* a task at most where there are more */
+#define RNN_ONCE_ROWS 256                  /* the same where there is one step */
+#define RNN_LIES (GEMM_ASKS ? 4 * MR : MR) /* rows for which weights that serve one step are not worth packing */
+#define RNN_GROUP_BYTES (16 * 1024)        /* of sums that stay in a level-1 cache until they become gates */
+#define RNN_SUMS_BYTES (256 * 1024) /* of what the inputs give, for some steps; more where their weights are more */
 #define RNN_KEPT(kind) ((kind) < FD_LSTM ? 1 : (kind) == FD_GRU_RESET_BEFORE ? 3 : 4) /* the plain ones keep hs */
 
-/* Weights, and panels of them or NULL: k rows of n columns. A row of a product with them has `pitch` elements: as many
- * as a whole vector from any column on needs. */
+/* Weights, and panels of them or NULL: k rows of n columns, of which the first k_above lie at `above`. A row of a
+ * product with them has `pitch` elements: as many as a whole vector from any column on needs. */
 typedef struct {
-    const T *from;
+    const T *from, *above;
     T *panels;
-    int64_t k, n, pitch, far;
+    int64_t k, k_above, n, pitch, far;
 } FD(rnn_weights);
 
 /* What all tasks share. The outer product of FD_GRU_RESET_BEFORE is over two gates, the inner one over the last. */
@@ -31,6 +37,9 @@ typedef struct {
     int64_t columns, padded, rows; /* columns of w_h; units in whole vectors; rows a task */
     int64_t near;         /* elements at the begin of a task's scratch, for the one panel of weights that is in use */
     int64_t lanes, chunk; /* rows of a task that there can be; steps whose inputs are multiplied together */
+    int joined;           /* the inputs of a step stand before the state and meet the weights with it */
+    int64_t across;       /* elements from row to row of what meets the weights */
+    int64_t group;        /* rows whose gates follow on their product; all of a task's, unless joined */
     FD(rnn_weights) input, outer, inner;
     const T *mask;
     const int64_t *lengths;
@@ -40,20 +49,22 @@ typedef struct {
     const T *dhs, *dh, *dc, *was, *gated, *was_c;  /* its inputs; the last three are what forward kept */
 } FD(rnn);
 
-/* The vector at unit u of gate `gate` in a row of the inputs' product and in one of the state's, with its bias. */
-FD_INLINE V FD(rnn_sum)(const FD(rnn) *r, const T *z, const T *s, int64_t gate, int64_t u) {
+/* The vector at unit u of gate `gate` in a row of sums, with a bias that these do not have yet, or NULL. */
+FD_INLINE V FD(rnn_sum)(const FD(rnn) *r, const T *s, const T *bias, int64_t gate, int64_t u) {
     const int64_t at = gate * r->sizes.units + u;
     V sum = vload(s + at);
-    if (r->b_h != NULL) sum += vload_upto(r->b_h + at, r->sizes.units - u);
-    return vload(z + at) + sum;
+    if (bias != NULL) sum += vload_upto(bias + at, r->sizes.units - u);
+    return sum;
 }
 
 static int64_t FD(rnn_panels)(const FD(rnn_weights) *w) { return FD(ceil_div)(w->n, NR); }
 
 /* One panel of weights; transposed for backward. */
 static void FD(rnn_pack)(const FD(rnn) *r, const FD(rnn_weights) *w, T *to, int64_t panel) {
-    const int64_t column = panel * NR, step = r->dz == NULL ? 1 : r->columns;
-    FD(pack)(to, w->from + column * step, step, r->dz == NULL ? r->columns : 1, FD(least)(NR, w->n - column), w->k, NR);
+    const int64_t column = panel * NR, step = r->dz == NULL ? 1 : r->columns, other = r->dz == NULL ? r->columns : 1;
+    const int64_t columns = FD(least)(NR, w->n - column);
+    if (w->k_above > 0) FD(pack)(to, w->above + column * step, step, other, columns, w->k_above, NR);
+    FD(pack)(to + w->k_above * NR, w->from + column * step, step, other, columns, w->k - w->k_above, NR);
 }
 
 static void FD(rnn_pack_task)(void *arg, int64_t task, void *scratch) {
@@ -64,22 +75,15 @@ static void FD(rnn_pack_task)(void *arg, int64_t task, void *scratch) {
     FD(rnn_pack)(r, *w, (*w)->panels + task * (*w)->k * NR, task);
 }
 
-/* What the next step will read of each row: n elements, with a pitch from row to row. Rows of one step are far apart,
- * so the processor does not see it coming. */
-typedef struct {
-    const T *from;
-    int64_t pitch, n;
-} FD(rnn_ahead);
-
-/* computes  product = a w + bias for `count` rows of a
+/* computes  product = a w + bias for `count` rows of a; or, where it has `begun`, product + a w + bias
  * shapes    a (count, k), w (k, n), bias (n) or NULL, product (count, w->pitch), of which n are written
- * layout    a row-major with pitch, in memory of whole tiles
- * touches   of a, up to MR - 1 rows more, whose products are not used; asks for what is `ahead`, a part a tile, and for
- *           weights from far away; `near` where weights are packed only now
+ * layout    a row-major with pitch, in memory of whole tiles, and so is what has begun
+ * touches   of a, up to MR - 1 rows more, whose products are not used; asks for weights from far away; `near` where
+ *           weights are packed only now
  * order     as gemm_tile
  * source    gemm.h */
 static void FD(rnn_multiply)(const FD(rnn) *r, T *near, T *product, const T *a, int64_t pitch, const FD(rnn_weights) *w,
-                             int64_t count, const T *bias, FD(rnn_ahead) ahead) {
+                             int64_t count, const T *bias, int begun) {
     const int64_t panels = FD(rnn_panels)(w);
     int64_t parts = 16; /* of the panel that follows; a power of two */
     while (parts > 1 && parts > count / MR) parts /= 2;
@@ -90,22 +94,18 @@ static void FD(rnn_multiply)(const FD(rnn) *r, T *near, T *product, const T *a, 
         if (w->panels != NULL) {
             b = w->panels + panel * w->k * NR, next = w->panels + (panel + 1) % panels * w->k * NR, step = NR;
             if (!w->far) step = 0;
-        } else if (r->dz == NULL && count <= MR && columns % VL == 0) {
-            b = w->from + panel * NR, b_row = r->columns, step = 0; /* what is read once is read where it lies */
+        } else if (r->dz == NULL && count <= (r->columns <= GEMM_PAGE ? RNN_LIES : MR) && columns % VL == 0) {
+            b = w->from + panel * NR, b_row = r->columns, step = 0; /* what is read few times is read where it lies */
         } else {
             FD(rnn_pack)(r, w, near, panel);
             if (r->dz != NULL || panel + 1 == panels) next = near, step = 0; /* rows end to end need no asking */
         }
-        FD(tile_end) end = {.pitch = w->pitch, .columns = columns};
+        FD(tile_end) end = {.pitch = w->pitch, .columns = columns, .begun = begun};
         if (bias != NULL) end.bias = bias + panel * NR;
-        const int64_t past = ahead.n * (panel + 1) / panels;
         for (int64_t row = 0; row < count; row += MR) {
             const int asks = step != 0 && row / MR < parts;
             const FD(tile_ahead) part = {next + row / MR * step, asks ? parts * step : 0, asks ? parts : INT64_MAX};
             const int64_t rows = FD(least)(count - row, MR);
-            for (int64_t i = row; i < row + rows; i++)
-                for (int64_t j = ahead.n * panel / panels; j < past; j += 64 / TBYTES)
-                    __builtin_prefetch(ahead.from + i * ahead.pitch + j);
             end.c = product + row * w->pitch + panel * NR;
             end.rows = (int)rows;
             FD(gemm_tile)(&end, a + row * pitch, pitch, 1, b, b_row, w->k, part);
@@ -127,7 +127,8 @@ static void FD(rnn_inputs)(const FD(rnn) *r, T *near, T *z, T *x, int64_t first,
         for (int64_t step = 0; step < steps; step++)
             memcpy(x + (step * r->lanes + row) * k,
                    r->x + ((first + row) * r->sizes.steps + FD(rnn_step)(r, i + step)) * k, (size_t)k * sizeof(T));
-    FD(rnn_multiply)(r, near, z, x, k, &r->input, (steps - 1) * r->lanes + count, r->b, (FD(rnn_ahead)){x, 0, 0});
+    const T *bias = r->sizes.kind >= FD_GRU ? r->b : NULL; /* the others add it to the whole sum */
+    FD(rnn_multiply)(r, near, z, x, k, &r->input, (steps - 1) * r->lanes + count, bias, 0);
 }
 
 /* k = mask * h for `count` rows. */
@@ -135,13 +136,7 @@ static void FD(rnn_mask)(const FD(rnn) *r, T *k, const T *h, int64_t first, int6
     const int64_t units = r->sizes.units;
     for (int64_t i = 0; i < count; i++)
         for (int64_t u = 0; u < units; u++)
-            k[i * r->padded + u] = r->mask[(first + i) * units + u] * h[i * r->padded + u];
-}
-
-/* The n elements a row that the i-th step in the order of time has in an array (N, T, n); none past the last one. */
-static FD(rnn_ahead) FD(rnn_at_step)(const FD(rnn) *r, const T *array, int64_t n, int64_t first, int64_t i) {
-    if (i < 0 || i >= r->sizes.steps) return (FD(rnn_ahead)){array, 0, 0};
-    return (FD(rnn_ahead)){array + (first * r->sizes.steps + FD(rnn_step)(r, i)) * n, r->sizes.steps * n, n};
+            k[i * r->across + u] = r->mask[(first + i) * units + u] * h[i * r->across + u];
 }
 
 /* Pack the weights, and run the tasks. */
@@ -158,9 +153,18 @@ static int FD(rnn_run)(FD(rnn) *r, fd_task task, int64_t tiles_a_row, int thread
     const int64_t rows = FD(most)(1, once || far || threads == 1 ? share : 1);
     r->rows = FD(whole)(once ? rows : FD(most)(rows, FD(ceil_div)(sizes->batch, 16)), MR);
     r->lanes = FD(least)(r->rows, sizes->batch);
+    const int plain = r->dz == NULL && sizes->kind < FD_GRU; /* nothing stands between inputs and state */
+    const int64_t weights = r->columns * (sizes->units + r->input.k) * TBYTES;
+    r->joined = plain && !once && sizes->batch >= MR && weights <= RNN_NEAR_BYTES;
+    r->across = r->padded + (r->joined ? r->input.k : 0);
+    r->group = r->rows;
+    if (r->joined) {
+        r->group = FD(most)(1, RNN_GROUP_BYTES / TBYTES / r->columns / MR) * MR;
+        r->outer.above = r->input.from, r->outer.k_above = r->input.k;
+    }
     const int outer = before ? 2 : gates, inner = before ? 1 : 0, transposed = r->dz != NULL;
-    r->input.n = transposed ? 0 : r->columns;
-    r->outer.k = transposed ? outer * sizes->units : sizes->units;
+    r->input.n = transposed || r->joined ? 0 : r->columns;
+    r->outer.k = transposed ? outer * sizes->units : sizes->units + r->outer.k_above;
     r->outer.n = transposed ? sizes->units : outer * sizes->units;
     r->inner.from = r->outer.from + outer * sizes->units;
     r->inner.k = sizes->units;
@@ -178,9 +182,9 @@ static int FD(rnn_run)(FD(rnn) *r, fd_task task, int64_t tiles_a_row, int thread
     const int64_t inputs = r->lanes * r->input.pitch; /* of one step */
     const int64_t kept = FD(most)(RNN_SUMS_BYTES / TBYTES, r->columns * r->input.k);
     const int64_t chunks = FD(ceil_div)(sizes->steps, FD(most)(1, kept / FD(most)(1, inputs)));
-    r->chunk = FD(ceil_div)(sizes->steps, chunks);
-    const int64_t row = tiles_a_row * r->padded + r->columns + r->outer.pitch + r->inner.pitch;
-    const int64_t ahead = r->chunk * (inputs + r->lanes * r->input.k) + MR * r->input.k;
+    r->chunk = r->joined ? 1 : FD(ceil_div)(sizes->steps, chunks);
+    const int64_t row = tiles_a_row * r->padded + 2 * r->across + r->columns + r->outer.pitch + r->inner.pitch;
+    const int64_t ahead = r->chunk * (inputs + r->lanes * r->input.k) + MR * (r->input.k + r->input.pitch);
     const size_t scratch = (size_t)(r->near + r->rows * row + ahead) * sizeof(T);
     if (once) return fd_parallel(task, r, FD(ceil_div)(sizes->batch, r->rows), scratch, threads);
     T *memory = fd_alloc((size_t)elements * sizeof(T)), *next = memory;

@@ -9,6 +9,8 @@ import pytest
 
 import fastdl
 import fastdl.functional as F
+from fastdl.backends import naive, select
+from fastdl.shapes_recurrent import recurrent_plan
 from harness import ENGINES, FAST_ENGINES, TAILS, Matrix, Operation, case, positive
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
@@ -295,14 +297,47 @@ class TestLengths:
 
 
 @pytest.mark.parametrize("engine", FAST_ENGINES)
-def test_a_row_does_not_depend_on_the_others(engine: str) -> None:
+@pytest.mark.parametrize("steps, units", [(6, 19), (3, 160), (1, 32)])
+def test_a_row_does_not_depend_on_the_others(engine: str, steps: int, units: int) -> None:
     """The same bits, whether a sequence comes alone, among few or among many."""
-    x, h0, c0, *weights = (a.astype(np.float32) for a in arguments("lstm", 37, 6, 5, 19))
+    x, h0, c0, *weights = (a.astype(np.float32) for a in arguments("lstm", 37, steps, 5, units))
+    mask = (np.random.default_rng(1).random(h0.shape) < 0.5).astype(np.float32) * 2
     with fastdl.use(backend=engine):
-        hs, _ = F.lstm(x, h0, c0, *weights)
-        for n in (1, 3, 8, 20):
-            if engine == "native":
-                np.testing.assert_array_equal(F.lstm(x[:n], h0[:n], c0[:n], *weights)[0], hs[:n])
+        for given in (None, mask):
+            hs, _ = F.lstm(x, h0, c0, *weights, recurrent_mask=given)
+            for n in (1, 3, 8, 20):
+                part = None if given is None else given[:n]
+                few, _ = F.lstm(x[:n], h0[:n], c0[:n], *weights, recurrent_mask=part)
+                np.testing.assert_allclose(few, hs[:n], rtol=1e-5, atol=1e-6)
+                if engine == "native":
+                    np.testing.assert_array_equal(few, hs[:n])
+
+
+@pytest.mark.parametrize("name, options", KINDS, ids=str)
+def test_many_units_agree_with_numpy(name: str, options: dict[str, Any]) -> None:
+    """Weights larger than a level-2 cache, and rows whose gates follow in groups."""
+    for batch, steps, features, units in ((21, 2, 40, 150), (9, 2, 300, 300)):
+        shape = shapes(name, batch, steps, features, units, options.get("reset_after", True))
+        given = [moderate(np.random.default_rng(3), size) / 8 for size in shape]
+        with fastdl.use(backend="numpy"):
+            expected = flat(getattr(F, name)(*given, **options))
+        for came, wanted in zip(flat(getattr(F, name)(*given, **options)), expected):
+            np.testing.assert_allclose(came, wanted, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("batch, steps", [(3, 2), (9, 2), (9, 1)])
+@pytest.mark.parametrize("kind, gates", [("lstm", 4), ("tanh", 1), ("relu", 1)])
+@pytest.mark.parametrize("engine", FAST_ENGINES)
+def test_biases_on_either_side_add_up(engine: str, kind: str, gates: int, batch: int, steps: int) -> None:
+    rng = np.random.default_rng(2)
+    d, h = 5, 18
+    x, w_x, w_h = (moderate(rng, size) for size in ((batch, steps, d), (d, gates * h), (h, gates * h)))
+    b, b_h = moderate(rng, (gates * h,)), moderate(rng, (gates * h,))
+    state = moderate(rng, (batch, h))
+    plan = recurrent_plan("rnn", kind, x.shape, w_x.shape, w_h.shape)
+    given = (x.reshape(-1, d), w_x, b, state, state if kind == "lstm" else None, w_h, b_h, None, None, None)
+    expected, came = (ops.rnn_fwd(*given, plan, False)[0] for ops in (naive, select(engine)))
+    np.testing.assert_allclose(came, expected, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
