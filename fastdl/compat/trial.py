@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from math import isnan
 from typing import Any
 
@@ -159,7 +160,6 @@ def trial(
     with same_random() as restore, np.errstate(all="ignore"):
         with silence():
             try:
-                restore()
                 one = _run(theirs, copies[0])
             except Exception as error:
                 return Verdict(False, f"the original raised {type(error).__name__}")
@@ -251,14 +251,19 @@ def _run(calls: Calls, given: tuple[Any, dict[str, Any]], *, ours: bool = False)
 
 def _like(output: Any) -> tuple[Any, ...]:
     """Random gradients of the arrays that a function returned; none for a scalar, whose gradient is 1."""
-    generator = np.random.default_rng(0)
-    gradients = []
+    gradients: list[np.ndarray[Any, Any]] = []
     for item in output if isinstance(output, tuple) else (output,):
         if isinstance(item, np.ndarray):
             dtype = item.dtype if item.dtype.kind == "f" else np.dtype(np.float64)
-            numbers = generator.standard_normal(min(item.size, _BLOCK)).astype(dtype)
+            numbers = _numbers(len(gradients))[: max(item.size, 1)].astype(dtype)
             gradients.append(np.resize(numbers, item.shape))
     return tuple(gradients)
+
+
+@cache
+def _numbers(seed: int) -> np.ndarray[Any, Any]:
+    """The random numbers of the gradient of one output."""
+    return np.random.default_rng(seed).standard_normal(_BLOCK)
 
 
 def _difference(target: Target, one: _Run, two: _Run) -> Difference:

@@ -10,7 +10,8 @@ import pytest
 
 from fastdl.compat import samples
 from fastdl.compat.dlfs2 import samples as words
-from textbook import dlfs1, dlfs2, ml_from_scratch
+from fastdl.compat.numpy_ml import samples as windows
+from textbook import dlfs1, dlfs2, ml_from_scratch, numpy_ml
 
 rng = np.random.default_rng(0)
 
@@ -119,3 +120,41 @@ def test_columns_of_a_few_images():
         ml_from_scratch.column_to_image(**arguments, filter_shape=(3, 3), stride=1),
         ml_from_scratch.column_to_image(cols, shape, (3, 3), 1)[:4],
     )
+
+
+@pytest.mark.parametrize(
+    "size, kernel, stride, pad, kept, share",
+    [
+        ((28, 28), (2, 2), 2, 0, (8, 8), (4 / 14) ** 2),
+        ((29, 30), (2, 3), 2, 1, (9, 10), 16 / (14 * 14)),
+        ((28, 28), (2, 2), 2, "same", (28, 28), 1.0),
+        ((5, 28), (3, 3), 1, (1, 2), (5, 6), 4 / 26),
+    ],
+)
+def test_a_few_windows_and_what_none_of_them_covers(size, kernel, stride, pad, kept, share):
+    X = np.zeros((8, *size, 3))
+    arguments = {"X": X}
+    layer = numpy_ml.Pool2D(kernel, stride, pad)
+    assert windows.few_windows(arguments, layer) == pytest.approx(share / 4)
+    assert arguments["X"].shape == (2, *kept, 3)
+    arguments = {"X": X, "W": np.zeros((*kernel, 3, 5)), "stride": stride, "pad": pad}
+    assert windows.few_windows_of_kernels(arguments) == pytest.approx(share / 4)
+    assert arguments["X"].shape == (2, *kept, 3)
+
+
+def test_windows_whose_taps_lie_apart():
+    arguments = {
+        "X": np.zeros((1, 20, 20, 1)),
+        "W": np.zeros((3, 1, 1, 1)),
+        "stride": 1,
+        "pad": 0,
+        "dilation": 2,
+    }
+    assert windows.few_windows_of_kernels(arguments) == pytest.approx(4 / 14 * 4 / 20)
+    assert arguments["X"].shape == (1, 10, 4, 1)
+
+
+def test_what_are_no_images_is_taken_whole():
+    arguments = {"X": np.zeros((9, 9))}
+    assert windows.few_windows(arguments, numpy_ml.Pool2D((2, 2))) == 1.0
+    assert arguments["X"].shape == (9, 9)

@@ -29,7 +29,13 @@ TARGETS = (
     _moved("col2im", "91f1fc57932e778c"),
     _computed("conv1D", "e8f8696ddca079f5"),
     _computed("conv2D", "4e0c0f02c2f312db"),
-    _computed("conv2D_naive", "5862392c9a53bf94"),
+    Target(
+        "conv2D_naive",
+        FAMILY,
+        fast="utils:conv2D_naive",
+        fingerprints=frozenset({"5862392c9a53bf94"}),
+        sample="samples:few_windows_of_kernels",
+    ),
     _computed("deconv2D_naive", "7d446748e8550da8"),
     Target(
         "Pool2D",
@@ -38,7 +44,7 @@ TARGETS = (
         exact="pooling:ExactPool2D",
         fingerprints=frozenset({"496d9e70f1a18cf1"}),
         methods=("forward", "backward"),
-        batch=("X",),
+        sample="samples:few_windows",
     ),
     Target(
         "Conv1D",
