@@ -18,6 +18,7 @@
 #define GEMM_FEW_STEPS (GEMM_ASKS ? KC : 128) /* of k: with more a task has one panel */
 #define GEMM_GROUP 4                          /* panels of rows that are packed together */
 #define GEMM_PAGE (4096 / TBYTES)             /* elements of a page of memory */
+#define GEMM_FAR 8                            /* rows ahead of one that is packed, where each has its own pages */
 #define GEMM_MANY (12 * MR)                   /* rows of a for which vectors of b that straddle lines are packed */
 
 /* Everything that the tasks of one product share; the second half describes the block of the moment. */
@@ -91,6 +92,8 @@ static void FD(pack_columns)(const FD(gemm_block) *g, T *packed, int64_t first, 
     for (int64_t p = 0; p < g->steps; p++, row += g->b_rs) {
         const T *from = row;
         int64_t left = end - column;
+        for (int64_t ahead = 0; GEMM_ASKS && g->b_rs >= GEMM_PAGE && ahead < left; ahead += LINE)
+            __builtin_prefetch(row + GEMM_FAR * g->b_rs + ahead, 0, 2);
         for (int64_t j = first; j < past; j++) {
             const int64_t width = FD(gemm_column)(g, j + 1) - FD(gemm_column)(g, j);
             T *to = packed + (j - first) * g->width * g->steps + p * width;
