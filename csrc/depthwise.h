@@ -141,6 +141,49 @@ typedef struct {
     int64_t w, begin, end;
 } FD(strand);
 
+/* Which lanes of a vector are inside the source. AVX-512 leaves the others out of an addition at no cost; elsewhere
+ * they are loaded as zeros. */
+#if FD_ISA == FD_AVX512 && TBYTES == 4
+typedef __mmask16 FD(lanes);
+#elif FD_ISA == FD_AVX512
+typedef __mmask8 FD(lanes);
+#else
+typedef I FD(lanes);
+#endif
+
+FD_INLINE FD(lanes) FD(lanes_of)(I inside) {
+#if FD_ISA == FD_AVX512 && TBYTES == 4
+    return _mm512_movepi32_mask((__m512i)inside);
+#elif FD_ISA == FD_AVX512
+    return _mm512_movepi64_mask((__m512i)inside);
+#else
+    return inside;
+#endif
+}
+
+/* VL lanes of a source, for strand_add; channels are all inside. */
+FD_INLINE V FD(strand_load)(const T *src, FD(lanes) inside, int kind) {
+    V v = kind == LANES_SECOND_COLUMNS ? vload_step(src, 2, VL) : vload(src);
+#if FD_ISA == FD_AVX512
+    (void)inside;
+#else
+    if (kind != LANES_CHANNELS) v = (V)((I)v & inside);
+#endif
+    return vheld(v);
+}
+
+/* acc + weight * v where v is inside. */
+FD_INLINE V FD(strand_add)(V weight, V v, V acc, FD(lanes) inside, int kind) {
+#if FD_ISA == FD_AVX512 && TBYTES == 4
+    if (kind != LANES_CHANNELS) return (V)_mm512_mask3_fmadd_ps((__m512)weight, (__m512)v, (__m512)acc, inside);
+#elif FD_ISA == FD_AVX512
+    if (kind != LANES_CHANNELS) return (V)_mm512_mask3_fmadd_pd((__m512d)weight, (__m512d)v, (__m512d)acc, inside);
+#else
+    (void)inside, (void)kind;
+#endif
+    return vfma(weight, v, acc);
+}
+
 typedef struct {
     T *out;
     const T *src, *w, *bias; /* w: packed, see pack_depthwise */
@@ -252,8 +295,9 @@ static int64_t FD(plane_strands)(FD(strand) *strands, const FD(depthwise) *g, co
                     strand->end = v->outputs;
                 } else {
                     strand->src = from->image + (m * g->source[0] + z) * plane + from->low * g->source[2] + edge;
-                    strand->begin = FD(ceil_div)(-edge, g->apart);
-                    strand->end = FD(ceil_div)(g->source[2] - edge, g->apart);
+                    /* divided by 1 or 2 and rounded up */
+                    strand->begin = (-edge + g->apart - 1) >> (g->apart - 1);
+                    strand->end = (g->source[2] - edge + g->apart - 1) >> (g->apart - 1);
                 }
             }
         }
@@ -282,14 +326,18 @@ static int64_t FD(row_strands)(FD(strand) *strands, const FD(depthwise) *g, cons
     return count;
 }
 
+/* a / b, most often of one: a division takes long where it is done for each small plane. */
+FD_INLINE int64_t FD(over)(int64_t a, int64_t b) { return b == 1 ? a : a / b; }
+
 /* NCHW: what rows first .. last - 1 of out, at depth `depth`, meet of image and channel number `number`; copied to band
  * where it has to be. */
 static FD(origin)
     FD(plane_origin)(const FD(depthwise) *g, int64_t number, int64_t depth, int64_t first, int64_t last, T *band) {
-    const FD(reach) *d = &g->reach[0][depth % g->residues[0]];
+    const int64_t turn = FD(over)(depth, g->residues[0]);
+    const FD(reach) *d = &g->reach[0][depth - turn * g->residues[0]];
     const int64_t size = g->inputs * g->source[0] * g->source[1] * g->source[2], begin = number * size;
     const int64_t all = g->p->batch * g->p->in_channels * size;
-    FD(origin) from = {.depth = d, .z = depth / g->residues[0] * d->step + d->edge, .image = g->src + begin};
+    FD(origin) from = {.depth = d, .z = turn * d->step + d->edge, .image = g->src + begin};
     FD(depthwise_rows)(g, first, last - 1, &from.low, &from.high);
     if (g->copied || begin < g->before || begin + size + g->after > all) from.band = band;
     from.pitch = from.band != NULL ? g->phases * g->columns : g->source[2];

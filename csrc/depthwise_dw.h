@@ -36,6 +36,7 @@ FD_INLINE void FD(depthwise_dw_tile)(const FD(dw_sweep) *s, int64_t first, int64
     const T *src[3], *dy = s->dy + s->lane;
     T *sum[3];
     I inside[3];
+    FD(lanes) lanes[3];
     V acc[3][8];
 #pragma GCC unroll 3
     for (int b = 0; b < strands; b++) {
@@ -44,6 +45,7 @@ FD_INLINE void FD(depthwise_dw_tile)(const FD(dw_sweep) *s, int64_t first, int64
         src[b] += kind == LANES_SECOND_COLUMNS ? 2 * s->lane : s->lane;
         sum[b] = s->sum + strand->w + s->skip + tap * s->weight + (kind == LANES_CHANNELS ? s->lane : 0);
         inside[b] = vrange(FD(most)(strand->begin - s->lane, s->begin), FD(least)(strand->end - s->lane, s->end));
+        lanes[b] = FD(lanes_of)(inside[b]);
 #pragma GCC unroll 8
         for (int a = 0; a < taps; a++) acc[b][a] = vload(sum[b] + a * s->weight);
     }
@@ -59,18 +61,19 @@ FD_INLINE void FD(depthwise_dw_tile)(const FD(dw_sweep) *s, int64_t first, int64
 #pragma GCC unroll 16
                 for (int i = 0; i < 3 * step + taps; i++, at += pitch) {
                     if (i < low || i >= high) continue;
-                    const V v = vheld(FD(strand_load)(at, inside[b], kind));
+                    const V v = FD(strand_load)(at, lanes[b], kind);
 #pragma GCC unroll 8
                     for (int a = 0; a < taps; a++)
                         if (i >= a && (i - a) % step == 0 && (i - a) / step < 4)
-                            acc[b][a] = vfma(g[(i - a) / step], v, acc[b][a]);
+                            acc[b][a] = FD(strand_add)(g[(i - a) / step], v, acc[b][a], lanes[b], kind);
                 }
             } else {
 #pragma GCC unroll 4
                 for (int i = 0; i < 4; i++, at += ahead)
 #pragma GCC unroll 8
                     for (int a = 0; a < taps; a++)
-                        acc[b][a] = vfma(g[i], FD(strand_load)(at + a * spread, inside[b], kind), acc[b][a]);
+                        acc[b][a] = FD(strand_add)(g[i], FD(strand_load)(at + a * spread, lanes[b], kind), acc[b][a],
+                                                   lanes[b], kind);
             }
             src[b] += 4 * ahead;
         }
@@ -82,7 +85,8 @@ FD_INLINE void FD(depthwise_dw_tile)(const FD(dw_sweep) *s, int64_t first, int64
 #pragma GCC unroll 8
             for (int a = 0; a < taps; a++)
                 if (step == 0 || (a >= low && a < high))
-                    acc[b][a] = vfma(g, FD(strand_load)(src[b] + a * spread, inside[b], kind), acc[b][a]);
+                    acc[b][a] = FD(strand_add)(g, FD(strand_load)(src[b] + a * spread, lanes[b], kind), acc[b][a],
+                                               lanes[b], kind);
             src[b] += ahead;
         }
     }

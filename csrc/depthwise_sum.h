@@ -7,6 +7,10 @@
  * or rows (NHWC) and in them rows or columns, sources ascending; one accumulator an output.
  */
 
+/* Outputs of a sweep that registers hold, at most. Columns one apart gain by more of them; channels, which wait for
+ * memory, and second columns, which take twice the sources, do not. */
+#define SWEEP_MOST (FD_ISA == FD_AVX512 ? 16 : 8)
+
 typedef struct {
     const FD(strand) *strand;
     const T *w, *bias;
@@ -20,13 +24,6 @@ typedef struct {
     int rectified;              /* through ReLU */
 } FD(sweep);
 
-/* VL lanes of a source; `inside` has no meaning for channels. */
-FD_INLINE V FD(strand_load)(const T *src, I inside, int kind) {
-    if (kind == LANES_CHANNELS) return vload(src);
-    if (kind == LANES_COLUMNS) return vload_where(src, inside);
-    return (V)((I)vload_step(src, 2, VL) & inside);
-}
-
 /* computes  to[q * s->to + l] = bias[l] + sum over strands and taps a of w[a][l] * src[q * step + a * spread][l]
  * shapes    `count` of `outputs` from `first` on, by n <= VL lanes from `lane` on
  * touches   n lanes of each output; VL lanes of each weight, and of the sources that exist
@@ -34,63 +31,83 @@ FD_INLINE V FD(strand_load)(const T *src, I inside, int kind) {
  * source    as fd_conv_fwd; taps > 0 and step are constants: they are neighbours, each load serves all that it meets,
  *           and windows may hang over the ends; with 0, all taps of all `outputs` exist */
 FD_INLINE void FD(depthwise_tile)(T *to, const FD(sweep) *s, int64_t first, int64_t count, int64_t lane, int64_t n,
-                                  const int outputs, const int taps, const int step, const int kind) {
+                                  const int outputs, const int taps, const int step, const int kind, const int clips) {
     const int64_t shift = kind == LANES_CHANNELS ? lane : 0, pitch = s->pitch, place = s->place + first * s->step;
     const int64_t low = -place, high = s->source - place;
-    const V bias = vload(s->bias + shift), least = vset1(s->rectified ? 0 : -(T)INFINITY);
+    const V bias = vload(s->bias + shift);
     const int64_t first_lane = kind == LANES_SECOND_COLUMNS ? 2 * lane : lane;
-    V acc[8];
-#pragma GCC unroll 8
+    V acc[SWEEP_MOST];
+#pragma GCC unroll 16
     for (int q = 0; q < outputs; q++) acc[q] = bias;
     for (int64_t b = 0; b < s->strands; b++) {
         const FD(strand) *strand = &s->strand[b];
         const T *src = strand->src + s->from + place * pitch + first_lane, *w = s->w + strand->w + s->skip + shift;
-        const I inside = vrange(strand->begin - lane, strand->end - lane);
+        const FD(lanes) inside = FD(lanes_of)(vrange(strand->begin - lane, strand->end - lane));
         if (taps > 0) {
             V weight[8];
 #pragma GCC unroll 8
             for (int a = 0; a < taps; a++) weight[a] = vload(w + a * s->weight);
 #pragma GCC unroll 32
             for (int i = 0; i < (outputs - 1) * step + taps; i++, src += pitch) {
-                if (i < low || i >= high) continue;
-                const V v = vheld(FD(strand_load)(src, inside, kind));
+                if (clips && (i < low || i >= high)) continue;
+                const V v = FD(strand_load)(src, inside, kind);
 #pragma GCC unroll 8
                 for (int a = 0; a < taps; a++)
                     if (i >= a && (i - a) % step == 0 && (i - a) / step < outputs)
-                        acc[(i - a) / step] = vfma(weight[a], v, acc[(i - a) / step]);
+                        acc[(i - a) / step] = FD(strand_add)(weight[a], v, acc[(i - a) / step], inside, kind);
             }
         } else {
             for (int64_t a = 0; a < s->taps; a++, src += s->spread * pitch, w += s->weight) {
                 const V weight = vload(w);
 #pragma GCC unroll 8
-                for (int q = 0; q < outputs; q++)
-                    acc[q] = vfma(weight, FD(strand_load)(src + q * s->step * pitch, inside, kind), acc[q]);
+                for (int q = 0; q < outputs; q++) {
+                    const V v = FD(strand_load)(src + q * s->step * pitch, inside, kind);
+                    acc[q] = FD(strand_add)(weight, v, acc[q], inside, kind);
+                }
             }
         }
     }
     to += first * s->to + lane;
-#pragma GCC unroll 8
+    if (s->rectified) {
+#pragma GCC unroll 16
+        for (int q = 0; q < outputs; q++) acc[q] = vselect((I)(acc[q] <= VC(0)), VC(0), acc[q]);
+    }
+    if (n == VL && count == outputs) {
+#pragma GCC unroll 16
+        for (int q = 0; q < outputs; q++) vstore(to + q * s->to, acc[q]);
+        return;
+    }
+#pragma GCC unroll 16
     for (int q = 0; q < outputs; q++)
-        if (q < count) vstore_upto(to + q * s->to, vselect((I)(acc[q] <= least), least, acc[q]), n);
+        if (q < count) vstore_upto(to + q * s->to, acc[q], n);
 }
 
 /* All outputs and lanes. Where the last tile, or vector, would be fewer, it begins early and computes some again, with
  * the same bits, but that a tile of neighbouring taps rather leaves some out. */
 FD_INLINE void FD(sweep_as)(T *to, const FD(sweep) *s, int64_t outputs, const int taps, const int step,
                             const int kind) {
+    const int most = kind == LANES_COLUMNS && step == 1 ? SWEEP_MOST : 8;
     const int64_t n = FD(least)(s->lanes, VL);
     for (int64_t q = 0, count; q < outputs; q += count) {
         const int64_t left = outputs - q;
-        count = left >= 8 ? 8 : taps > 0 ? left : outputs >= 4 ? 4 : 1;
+        count = taps > 0 ? FD(least)(left, most) : left >= 8 ? 8 : outputs >= 4 ? 4 : 1;
         q = FD(least)(q, outputs - count);
+        const int64_t place = s->place + q * step;
+        const int inside = place >= 0 && place + (count - 1) * step + taps <= s->source;
         for (int64_t l = 0; l < s->lanes; l += VL) {
             const int64_t lane = FD(least)(l, s->lanes - n);
-            if (count > 4)
-                FD(depthwise_tile)(to, s, q, count, lane, n, 8, taps, step, kind);
+#define TILE(outputs, clips) FD(depthwise_tile)(to, s, q, count, lane, n, outputs, taps, step, kind, clips)
+            if (count == most && taps > 0 && inside)
+                TILE(most, 0);
+            else if (count > 8 && taps > 0)
+                TILE(most, 1);
+            else if (count > 4)
+                TILE(8, taps > 0);
             else if (count == 4 || taps > 0)
-                FD(depthwise_tile)(to, s, q, count, lane, n, 4, taps, step, kind);
+                TILE(4, taps > 0);
             else
-                FD(depthwise_tile)(to, s, q, 1, lane, n, 1, 0, 0, kind);
+                TILE(1, 0);
+#undef TILE
         }
     }
 }
@@ -164,8 +181,9 @@ static void FD(activate)(T *out, int64_t n, const FD(depthwise) *g) {
 /* NCHW: one band of rows of one channel of the source, and its outputs. */
 static void FD(plane_band)(const FD(depthwise) *g, int64_t band_number, void *scratch) {
     const fd_conv *p = g->p;
-    const int64_t first = band_number % g->bands * g->rows, a = band_number / g->bands;
-    const int64_t depth = a % g->target[0], number = a / g->target[0], channel = number % p->in_channels;
+    const int64_t a = FD(over)(band_number, g->bands), first = (band_number - a * g->bands) * g->rows;
+    const int64_t number = FD(over)(a, g->target[0]), depth = a - number * g->target[0];
+    const int64_t channel = number % p->in_channels;
     const int64_t last = FD(least)(first + g->rows, g->target[1]), width = g->target[2];
     T *table = scratch, *band = table + g->table, *merge = band + g->band, bias[VL];
     FD(strand) *strands = (FD(strand) *)(merge + g->merge);
@@ -189,8 +207,8 @@ static void FD(plane_band)(const FD(depthwise) *g, int64_t band_number, void *sc
             s.to = g->residues[1] * ways * line;
             for (int64_t r = 0; r < g->residues[1] && first + r < last; r++) {
                 FD(reach) h = g->reach[1][r];
-                h.edge += first / g->residues[1] * h.step - from.low;
-                h.outputs = FD(ceil_div)(last - first - r, g->residues[1]);
+                h.edge += FD(over)(first, g->residues[1]) * h.step - from.low;
+                h.outputs = FD(over)(last - first - r + g->residues[1] - 1, g->residues[1]);
                 T *rows = to + (r * ways + c) * line;
                 if (g->along && s.lanes >= VL)
                     FD(sweep_along)(rows, &s, &h, from.high - from.low);

@@ -137,3 +137,24 @@ def test_an_image_gives_the_same_bits_alone_and_in_company(layout: str) -> None:
     for n in range(len(x)):
         one = F.conv2d(x[n : n + 1], w, padding=1, groups=17, layout=layout)
         np.testing.assert_array_equal(one[0], whole[n])
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("size", [(5, 14), (19, 37)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_what_is_not_finite_stays_in_its_windows(stride: int, size: tuple[int, int], layout: str) -> None:
+    """Vectors reach beyond a row, into the next and other planes, and leave out what is there."""
+    height, width = size
+    for row in (0, height // 2, height - 1):
+        for column in (0, width - 1):
+            x, w = np.ones((3, 17, height, width), "float32"), np.ones((17, 1, 3, 3), "float32")
+            x[1, 8, row, column] = np.nan
+            met = F.conv2d(np.isnan(x).astype("float32"), w, padding=1, stride=stride, groups=17) > 0
+            if layout == "NHWC":
+                x, w, met = to_last(x), w_to_last(w), to_last(met)
+            options = {"padding": 1, "stride": stride, "groups": 17, "layout": layout}
+            y, ctx = F.conv2d_forward(x, w, **options)
+            np.testing.assert_array_equal(np.isnan(y), met)
+            dx, dw, _ = F.conv2d_backward(np.ones_like(y), ctx)
+            assert np.isfinite(dx).all()
+            assert np.isfinite(np.delete(dw, 8, axis=-1 if layout == "NHWC" else 0)).all()
