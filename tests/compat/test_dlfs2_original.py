@@ -60,7 +60,13 @@ def book() -> Any:
     names = [
         f"common.{name}" for name in ("layers", "time_layers", "functions", "optimizer", "trainer", "util")
     ]
-    names += ["ch04.negative_sampling_layer", "ch04.cbow", "ch08.attention_layer"]
+    names += [
+        "ch04.negative_sampling_layer",
+        "ch04.cbow",
+        "ch06.rnnlm",
+        "ch06.better_rnnlm",
+        "ch08.attention_layer",
+    ]
     modules = [importlib.import_module(name) for name in names]
     yield {
         target.name: next(vars(m)[target.name] for m in modules if target.name in vars(m))
@@ -68,7 +74,7 @@ def book() -> Any:
     }
     sys.path[:] = path
     for name in set(sys.modules) - before:
-        if name.split(".")[0] in {"common", "ch04", "ch08"}:
+        if name.split(".")[0] in {"common", "ch04", "ch06", "ch08"}:
             del sys.modules[name]
 
 

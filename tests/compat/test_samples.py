@@ -93,7 +93,7 @@ def test_few_labels_are_labels(one_hot):
     ts[0, 1] = -1
     arguments = {"xs": rng.standard_normal((6, 9, 5000)), "ts": np.eye(5000)[ts] if one_hot else ts}
     words.few_labels(arguments, None)
-    assert arguments["xs"].shape == (4, 4, 2048)
+    assert arguments["xs"].shape == (4, 9, 2048)
     assert np.isfinite(dlfs2.TimeSoftmaxWithLoss().forward(**arguments))
     if not one_hot:
         assert arguments["ts"][0, 1] == -1

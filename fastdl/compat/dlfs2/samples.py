@@ -52,7 +52,7 @@ def few_scores(arguments: dict[str, Any], instance: Any) -> float:
 
 def few_labels(arguments: dict[str, Any], _: Any) -> float:
     """Take some steps of scores xs (N, T, V), and of their words and ts some."""
-    xs, ts = arguments["xs"][:4, :4, :_LANGUAGE], arguments["ts"][:4, :4]
+    xs, ts = arguments["xs"][:4, :16, :_LANGUAGE], arguments["ts"][:4, :16]
     ts = ts[..., :_LANGUAGE] if ts.ndim == 3 else np.where(ts < 0, ts, ts % xs.shape[2])
     arguments.update(xs=xs, ts=ts)
     return UNKNOWN
