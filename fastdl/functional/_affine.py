@@ -122,13 +122,15 @@ def gradient_of_sum(op: str, dy: Any, ctx: AffineContext, needs: Any) -> Array:
     return dy if ctx.saved is None else call.ops.act_bwd(dy, ctx.saved, call.activation, call.alpha)
 
 
-def weight_gradient(call: AffineCall, product: Callable[..., Array], out: Array | None) -> Array:
-    """Return dw, which ``product(out=out)`` computes; `out` is checked."""
+def weight_gradient(
+    call: AffineCall, out: Array | None, product: Callable[..., Array], *operands: Any, **options: Any
+) -> Array:
+    """Return dw, the product of the operands; `out`, the caller's array for it, is checked."""
     if out is not None and (out.shape != call.w.shape or common_dtype("dw_out", (out,)) is not call.dtype):
         raise ValueError(
             f"{call.op}_backward: dw_out must be C-contiguous, of {call.dtype} and shape {call.w.shape}"
         )
-    return restored(product(out=out), call.dtype)
+    return restored(product(*operands, out=out, **options), call.dtype)
 
 
 def bias_gradient(dz: Array, call: AffineCall, layout: str) -> Array | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 from ..shapes import ACTIVATIONS
@@ -45,9 +44,9 @@ def pooled_backward(
         dz = ops.maxpool_bwd(g, index, pool.plan)
         dx = restored(ops.conv_dx(dz, call.w, None, plan), call.dtype)
         if "w" in needs:
-            dw = weight_gradient(call, partial(ops.conv_dw, dz, call.x, plan), dw_out)
+            dw = weight_gradient(call, dw_out, ops.conv_dw, dz, call.x, plan)
     elif "w" in needs:
-        dw = weight_gradient(call, partial(ops.conv_dw_pooled, g, index, call.x, plan, pool.plan), dw_out)
+        dw = weight_gradient(call, dw_out, ops.conv_dw_pooled, g, index, call.x, plan, pool.plan)
     if "b" in needs:
         db = bias_gradient(g, call, plan.layout)
     return dx, dw, db

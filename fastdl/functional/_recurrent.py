@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,9 +24,12 @@ SEQUENCE = ("x", "h0", "w_x", "w_h", "b")
 SEQUENCE_LSTM = ("x", "h0", "c0", "w_x", "w_h", "b")
 CELL = ("x", "h", "w_x", "w_h", "b")
 CELL_LSTM = ("x", "h", "c", "w_x", "w_h", "b")
+_REST = "w_x w_h (b) (peepholes) (recurrent_mask)"
+_SEQUENCE, _CELL = f"x (h0) (c0) {_REST}", f"x (h) (c) {_REST}"  # as `floats` has them
 
 
-class RecurrentCall(NamedTuple):
+@dataclass(slots=True)
+class RecurrentCall:
     """One call: its arguments, checked and canonical, and what runs it. x is 0 at steps past a length."""
 
     op: str
@@ -75,53 +78,33 @@ def recurrent_call(
     """Check the arguments and make them what the engine takes; a state that is None is 0."""
     lstm = kind == "lstm"
     if op.endswith("_cell"):
-        names = CELL_LSTM if lstm else CELL
+        all_names, names = _CELL, CELL_LSTM if lstm else CELL
     else:
-        names = SEQUENCE_LSTM if lstm else SEQUENCE
-    values = (x, h, c, w_x, w_h, b) if lstm else (x, h, w_x, w_h, b)
-    required = ("x", "w_x", "w_h")
-    given = {name: value for name, value in zip(names, values) if value is not None or name in required}
+        all_names, names = _SEQUENCE, SEQUENCE_LSTM if lstm else SEQUENCE
+    given = (x, h, c, w_x, w_h, b, peepholes, recurrent_mask)
+    arrays, dtype, ready = floats(op, all_names, *given)
+    x, h, c, w_x, w_h, b, peepholes, mask = arrays
+    plan = recurrent_plan(op, kind, x.shape, w_x.shape, w_h.shape, bool(reverse))
+    for name, state in ((names[1], h), (names[2], c), ("recurrent_mask", mask)):
+        if state is not None:
+            check_state(op, name, state.shape, plan)
+    if b is not None:
+        check_recurrent_bias(op, b.shape, plan)
     if peepholes is not None:
-        given["peepholes"] = peepholes
-    if recurrent_mask is not None:
-        given["recurrent_mask"] = recurrent_mask
-    arrays, dtype, ready = floats(op, " ".join(given), *given.values())
-    canon = dict(zip(given, arrays))
-    plan = recurrent_plan(op, kind, canon["x"].shape, canon["w_x"].shape, canon["w_h"].shape, bool(reverse))
-    state_names = names[1:-3]
-    for name in (*state_names, "recurrent_mask"):
-        if name in canon:
-            check_state(op, name, canon[name].shape, plan)
-    if "b" in canon:
-        check_recurrent_bias(op, canon["b"].shape, plan)
-    if "peepholes" in canon:
-        same_shape(op, "peepholes", canon["peepholes"].shape, (3, plan.units), "(i, f, o), each of H")
+        names = (*names, "peepholes")
+        same_shape(op, "peepholes", peepholes.shape, (3, plan.units), "(i, f, o), each of H")
     running = None if lengths is None else _lengths(op, lengths, plan)
 
     if not ready:
-        canon = dict(zip(given, canonical(arrays, dtype)))
-    x = canon["x"]
+        x, h, c, w_x, w_h, b, peepholes, mask = canonical(arrays, dtype)
     if running is not None:
         x = np.where(_within(running, plan), x, x.dtype.type(0))
-    states = [
-        canon[name] if name in canon else np.zeros((plan.batch, plan.units), x.dtype) for name in state_names
-    ]
-    return RecurrentCall(
-        op=op,
-        ops=engine(),
-        plan=plan,
-        dtype=dtype,
-        arguments=(*names, "peepholes") if "peepholes" in given else names,
-        x=shaped(x, (plan.batch * plan.steps, plan.features)),
-        h=states[0],
-        c=states[1] if lstm else None,
-        w_x=canon["w_x"],
-        w_h=canon["w_h"],
-        b=canon.get("b"),
-        peepholes=canon.get("peepholes"),
-        mask=canon.get("recurrent_mask"),
-        lengths=running,
-    )
+    if h is None:
+        h = np.zeros((plan.batch, plan.units), x.dtype)
+    if lstm and c is None:
+        c = np.zeros((plan.batch, plan.units), x.dtype)
+    x = shaped(x, (plan.batch * plan.steps, plan.features))
+    return RecurrentCall(op, engine(), plan, dtype, names, x, h, c, w_x, w_h, b, peepholes, mask, running)
 
 
 def _lengths(op: str, lengths: ArrayLike, plan: RecurrentPlan) -> Array | None:

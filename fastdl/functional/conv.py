@@ -338,7 +338,7 @@ def _backward(
     if "x" in needs:
         dx = restored(call.ops.conv_dx(dz, call.w, None, plan), call.dtype)
     if "w" in needs:
-        dw = weight_gradient(call, partial(call.ops.conv_dw, dz, call.x, plan), dw_out)
+        dw = weight_gradient(call, dw_out, call.ops.conv_dw, dz, call.x, plan)
     if "b" in needs:
         db = bias_gradient(dz, call, plan.layout)
     return dx, dw, db

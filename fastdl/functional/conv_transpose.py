@@ -320,7 +320,7 @@ def _backward(
     if "x" in needs:
         dx = restored(call.ops.conv_fwd(dz, call.w, None, plan), call.dtype)
     if "w" in needs:
-        dw = weight_gradient(call, partial(call.ops.conv_dw, call.x, dz, plan), dw_out)
+        dw = weight_gradient(call, dw_out, call.ops.conv_dw, call.x, dz, plan)
     if "b" in needs:
         db = bias_gradient(dz, call, plan.layout)
     return dx, dw, db

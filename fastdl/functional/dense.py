@@ -126,12 +126,12 @@ def linear_backward(
     """
     dz = gradient_of_sum("linear", dy, ctx, needs)
     call, plan = ctx.call, ctx.call.plan
-    dz = dz.reshape(plan.rows, plan.out_features)
+    dz = shaped(dz, (plan.rows, plan.out_features))
     dx = dw = db = None
     if "x" in needs:
-        dx = restored(call.ops.gemm(dz, call.w, trans_b=True).reshape(plan.x_shape), call.dtype)
+        dx = restored(shaped(call.ops.gemm(dz, call.w, trans_b=True), plan.x_shape), call.dtype)
     if "w" in needs:
-        dw = weight_gradient(call, partial(call.ops.gemm, call.x, dz, trans_a=True), dw_out)
+        dw = weight_gradient(call, dw_out, call.ops.gemm, call.x, dz, trans_a=True)
     if "b" in needs and call.b is not None:
         db = restored(call.ops.bias_grad(dz, plan.rows, plan.out_features, 1), call.dtype)
     return dx, dw, db
