@@ -41,6 +41,7 @@ FD_TARGET("avx2,fma")
 
 #include "pixels.h"
 #include "points.h"
+#include "strided.h"
 
 #include "depthwise.h"
 #include "depthwise_sum.h"

@@ -23,13 +23,15 @@ static int FD(run_bands)(FD(tap_sum) *s, FD(weights) *v, int threads) {
     return rc;
 }
 
-/* What computes a tap sum, by its shape alone: Winograd's algorithm (winograd.h) or rows of pixels (pixels.h) where
- * they pay, and bands of the source (taps.h) elsewhere, or where the others find numbers that they cannot serve. */
+/* What computes a tap sum, by its shape alone: Winograd's algorithm (winograd.h), a product (points.h) or rows of
+ * pixels (strided.h, pixels.h) where they pay, and bands of the source (taps.h) elsewhere, or where the others find
+ * numbers that they cannot serve. */
 static int FD(run_tap_sum)(FD(tap_sum) *s, FD(weights) *v, int threads) {
     const int64_t taps = s->p->strict ? 0 : FD(winograd_taps)(s);
     int rc = FD_OK, done = 0;
     if (taps > 0) rc = FD(run_winograd)(&done, s, v, taps, threads);
     if (rc == FD_OK && !done && FD(in_points)(s)) return FD(run_points)(s, v, threads);
+    if (rc == FD_OK && !done && FD(is_strided)(s)) return FD(run_strided)(s, v, threads);
     if (rc == FD_OK && !done && FD(in_pixels)(s)) rc = FD(run_pixels)(&done, s, v, threads);
     if (rc == FD_OK && !done) rc = FD(run_bands)(s, v, threads);
     return rc;

@@ -190,34 +190,40 @@ static void FD(check_weights)(FD(weights) *v, const T *packed, int64_t n) {
     if (!(vsum(check) == 0)) __atomic_store_n(&v->finite, 0, __ATOMIC_RELAXED);
 }
 
-static void FD(pack_weights)(void *arg, int64_t task, void *scratch) {
-    (void)scratch;
-    FD(weights) *v = arg;
-    const FD(tap_sum) *s = v->s;
+/* The weights of some outputs of a group: to[c][tap][i] is that of output first + i, and 0 for outputs <= i < width. */
+static void FD(pack_panel)(T *to, FD(weights) *v, const FD(tap_sum) *s, int64_t group, int64_t first, int64_t outputs,
+                           int64_t width) {
     const FD(axis) *d = &s->axis[0], *h = &s->axis[1], *w = &s->axis[2];
-    const int64_t count = FD(ceil_div)(s->outputs, MR), group = task / count, first = task % count * MR;
-    const int64_t outputs = FD(least)(s->outputs - first, MR);
-    T *to = v->panels + task * (1 + s->channels * s->taps) * MR;
-    for (int64_t i = 0; i < MR; i++)
-        *to++ = v->bias != NULL && i < outputs ? v->bias[group * s->outputs + first + i] : (T)0;
     const T *from = v->w + group * v->group + first * v->out;
     const int64_t depth = s->channels * s->taps, all_taps = v->kernel[0] * v->kernel[1] * v->kernel[2];
     if (v->tap == 1 && v->in == s->taps && s->taps == all_taps) /* [c][tap] lies as it is wanted */
-        FD(pack)(to, from, v->out, 1, outputs, depth, MR);
+        FD(pack)(to, from, v->out, 1, outputs, depth, width);
     else if (all_taps == 1)
-        FD(pack)(to, from, v->out, v->in, outputs, depth, MR);
+        FD(pack)(to, from, v->out, v->in, outputs, depth, width);
     else
         for (int64_t c = 0, k = 0; c < s->channels; c++)
             for (int64_t a = 0; a < d->taps; a++)
                 for (int64_t b = 0; b < h->taps; b++)
                     for (int64_t e = 0; e < w->taps; e++, k++) {
                         const int64_t t = (d->tap[a] * v->kernel[1] + h->tap[b]) * v->kernel[2] + w->tap[e];
-                        for (int64_t i = 0; i < MR; i++)
-                            to[k * MR + i] = i < outputs ? from[c * v->in + t * v->tap + i * v->out] : (T)0;
+                        for (int64_t i = 0; i < width; i++)
+                            to[k * width + i] = i < outputs ? from[c * v->in + t * v->tap + i * v->out] : (T)0;
                     }
     for (int64_t k = 0; v->scale != NULL && k < depth; k++)
-        for (int64_t i = 0; i < outputs; i++) to[k * MR + i] *= v->scale[group * s->outputs + first + i];
-    FD(check_weights)(v, to, depth * MR);
+        for (int64_t i = 0; i < outputs; i++) to[k * width + i] *= v->scale[group * s->outputs + first + i];
+    FD(check_weights)(v, to, depth * width);
+}
+
+static void FD(pack_weights)(void *arg, int64_t task, void *scratch) {
+    (void)scratch;
+    FD(weights) *v = arg;
+    const FD(tap_sum) *s = v->s;
+    const int64_t count = FD(ceil_div)(s->outputs, MR), group = task / count, first = task % count * MR;
+    const int64_t outputs = FD(least)(s->outputs - first, MR);
+    T *to = v->panels + task * (1 + s->channels * s->taps) * MR;
+    for (int64_t i = 0; i < MR; i++)
+        *to++ = v->bias != NULL && i < outputs ? v->bias[group * s->outputs + first + i] : (T)0;
+    FD(pack_panel)(to, v, s, group, first, outputs, MR);
 }
 
 /* The strides of w, and of dw. */

@@ -101,6 +101,9 @@ class TestConv(Matrix):
                 case((3, 40, 37, 31), (70, 40, 1, 1), (70,)),
                 case((23, 17, 5, 7), (40, 17, 1, 1), (40,)),  # vectors of several images
                 case((7, 34, 17, 16), (42, 17, 1, 1), (42,), stride=(2, 3), groups=2),
+                case((37, 20, 9, 7), (42, 20, 3, 3), (42,), stride=2, padding=1),  # two images a task
+                case((2, 36, 41, 83), (96, 18, 3, 3), stride=(1, 2), dilation=(2, 1), groups=2),
+                case((1, 300, 7, 45), (40, 300, 3, 4), (40,), stride=(2, 3), padding=2),  # bands of columns
                 case((3, 20, 9, 11), (24, 20, 1, 1), padding=(1, 2)),
                 case((2, 2100, 5, 7), (9, 2100, 1, 1), (9,)),  # panels of two vectors
                 case((3, 37, 31, 20), (1, 1, 20, 70), (70,), layout="NHWC"),
@@ -153,6 +156,7 @@ class TestConv(Matrix):
             ],
             large=[
                 case((1, 16, 3, 14, 13), (16, 16, 1, 3, 3), padding=(0, 1, 1)),
+                case((2, 17, 7, 8, 9), (15, 17, 2, 3, 3), (15,), stride=(2, 1, 2), padding=1),
                 case((3, 18, 5, 7, 9), (17, 18, 1, 1, 1), (17,), stride=(2, 1, 2)),
             ],
             refusals=[(ValueError, r"x must be \(N, C, D, H, W\)", lambda: F.conv3d(X, W))],
