@@ -22,6 +22,7 @@
 /* Steps of k a block: MR rows of A stay in a level-1 cache of 32 KB, and panels of B in the level-2 cache. */
 #define KC (TBYTES == 8 ? 400 : 512)
 #define GEMM_AHEAD 16             /* rows of B that are asked for ahead where each is a piece of a longer one */
+#define GEMM_SHORT 128            /* up to so many steps a quarter of that: rows past the end are asked for in vain */
 #define LINE (64 / TBYTES)        /* elements of a cache line */
 #define GEMM_ASKS (MR * NV >= 24) /* whether a step is long enough to ask for memory on the way */
 
@@ -165,29 +166,30 @@ static void FD(gemm_tile)(const FD(tile_end) *end, const T *restrict a, int64_t 
                           const T *restrict b, int64_t b_row, int64_t k, FD(tile_ahead) ahead) {
     const T *columns[NV];
     V acc[MR][NV];
+    const int64_t far = (k > GEMM_SHORT ? GEMM_AHEAD : GEMM_AHEAD / 4) * b_row;
     const int straddles = ((uintptr_t)b | (uintptr_t)(b_row * TBYTES)) % 64 != 0; /* rows of b end in one more line */
     const T *row = end->c;
 #pragma GCC unroll 1 /* addresses for all at once would need more registers than there are */
     for (int i = 0; i < end->rows; i++, row += end->pitch)
         for (int j = 0; j < NV; j += LINE / VL) __builtin_prefetch(row + j * VL, 1);
-#define KERNEL(mr, nv)                                                                                           \
-    for (int j = 0; j < nv; j++) columns[j] = b + j * VL;                                                        \
-    if (end->begun)                                                                                              \
-        FD(fill)(acc, end->c, end->pitch, mr, nv);                                                               \
-    else if (end->start != NULL)                                                                                 \
-        FD(begin)(acc, end->start, mr, nv);                                                                      \
-    else                                                                                                         \
-        FD(clear)(acc, mr, nv);                                                                                  \
-    for (int64_t p = 0, past; p < k; ahead.from += ahead.pitch) {                                                \
-        for (int j = 0; GEMM_ASKS && ahead.pitch != 0 && j < nv; j += LINE / VL)                                 \
-            __builtin_prefetch(ahead.from + j * VL, 0, 2);                                                       \
-        for (past = GEMM_ASKS ? p + FD(least)(ahead.every, k - p) : k; p < past; p++) {                          \
-            for (int j = 0; GEMM_ASKS && j < nv; j += LINE / VL)                                                 \
-                __builtin_prefetch(columns[j] + (p + GEMM_AHEAD) * b_row);                                       \
-            if (GEMM_ASKS && straddles) __builtin_prefetch(columns[nv - 1] + VL - 1 + (p + GEMM_AHEAD) * b_row); \
-            FD(multiply_add)(acc, a + p * a_step, a_row, columns, p * b_row, mr, nv);                            \
-        }                                                                                                        \
-    }                                                                                                            \
+#define KERNEL(mr, nv)                                                                                            \
+    for (int j = 0; j < nv; j++) columns[j] = b + j * VL;                                                         \
+    if (end->begun)                                                                                               \
+        FD(fill)(acc, end->c, end->pitch, mr, nv);                                                                \
+    else if (end->start != NULL)                                                                                  \
+        FD(begin)(acc, end->start, mr, nv);                                                                       \
+    else                                                                                                          \
+        FD(clear)(acc, mr, nv);                                                                                   \
+    for (int64_t p = 0, past; p < k; ahead.from += ahead.pitch) {                                                 \
+        for (int j = 0; GEMM_ASKS && ahead.pitch != 0 && j < nv; j += LINE / VL)                                  \
+            __builtin_prefetch(ahead.from + j * VL, 0, 2);                                                        \
+        for (past = GEMM_ASKS ? p + FD(least)(ahead.every, k - p) : k; p < past; p++) {                           \
+            for (int j = 0; GEMM_ASKS && mr > 2 && j < nv; j += LINE / VL)                                        \
+                __builtin_prefetch(columns[j] + p * b_row + far);                                                 \
+            if (GEMM_ASKS && mr > 2 && straddles) __builtin_prefetch(columns[nv - 1] + VL - 1 + p * b_row + far); \
+            FD(multiply_add)(acc, a + p * a_step, a_row, columns, p * b_row, mr, nv);                             \
+        }                                                                                                         \
+    }                                                                                                             \
     FD(end_tile)(end, acc, mr, nv)
     FD_WITH_TILE(KERNEL, end->rows, FD(ceil_div)(end->columns, VL));
 #undef KERNEL
