@@ -65,7 +65,8 @@ static void FD(few_parts)(T *parts, int64_t pitch, T *panel, const FD(few_dx) *g
         const int64_t columns = FD(least)(n - at, NR), width = FD(whole)(columns, VL);
         FD(pack)(panel, dy + at * g->dy_s[2], g->dy_s[2], g->dy_c, columns, outputs, width);
         for (int64_t k = 0; k < pairs; k += MR) {
-            const FD(tile_end) end = {parts + k * pitch + at, pitch, width, NULL, (int)FD(least)(pairs - k, MR), 0, 0};
+            const FD(tile_end) end = {
+                .c = parts + k * pitch + at, .pitch = pitch, .columns = width, .rows = (int)FD(least)(pairs - k, MR)};
             FD(gemm_tile)(&end, weights + k * outputs, 1, MR, panel, width, outputs, GEMM_NOTHING);
         }
     }

@@ -87,7 +87,7 @@ static void FD(points_task)(void *arg, int64_t task, void *scratch) {
             const int64_t lane = FD(points_start)(g, j), width = FD(points_start)(g, j + 1) - lane;
             const int64_t lanes = FD(least)(width, g->lanes - lane), at = lane % pixels;
             const int plain = at + lanes <= pixels && (s->act == FD_LINEAR || s->act == FD_RELU);
-            FD(tile_end) end = {tile, NR, width, NULL, rows, 0, 0, panel};
+            FD(tile_end) end = {.c = tile, .pitch = NR, .columns = width, .rows = rows, .start = panel};
             if (plain) {
                 end.c = out + lane / pixels * s->out_n + at;
                 end.pitch = s->out_c;

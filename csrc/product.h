@@ -113,8 +113,13 @@ static void FD(gemm_panels)(const FD(gemm_block) *g, int64_t row, const T *packe
     const T *scale = g->scale == NULL ? NULL : g->scale + column;
     const T *bias = g->bias == NULL ? NULL : g->bias + column;
     const int simple = g->last && scale == NULL && (g->act == FD_LINEAR || g->act == FD_RELU);
-    const FD(tile_end) end = {
-        c, g->n, columns, simple ? bias : NULL, (int)rows, !g->first, simple && g->act == FD_RELU};
+    const FD(tile_end) end = {.c = c,
+                              .pitch = g->n,
+                              .columns = columns,
+                              .bias = simple ? bias : NULL,
+                              .rows = (int)rows,
+                              .resumed = !g->first,
+                              .rectified = simple && g->act == FD_RELU};
     FD(gemm_tile)(&end, a, lies ? g->a_rs : 1, lies ? 1 : MR, b, b_row, g->steps, GEMM_NOTHING);
     for (int64_t i = 0; i < rows && g->last && !simple; i++)
         FD(finish_row)(c + i * g->n, scale, bias, columns, g->act, g->alpha);

@@ -111,7 +111,8 @@ static void FD(small_taps_task)(void *arg, int64_t task, void *scratch) {
                 rows = FD(least)(g->p->batch - n, MR);
                 while (!FD(gemm_lies)(rows)) rows--; /* the micro-kernel reads no row that is not there */
                 T *to = g->to + n * g->to_image + g->to_pixel[e] * g->n + first;
-                const FD(tile_end) end = {to, g->to_image, columns, NULL, (int)rows, (int)g->begun[e], 0};
+                const FD(tile_end) end = {
+                    .c = to, .pitch = g->to_image, .columns = columns, .rows = (int)rows, .resumed = (int)g->begun[e]};
                 FD(gemm_tile)(&end, g->from + n * g->from_image + g->from_pixel[e] * g->k, g->from_image, 1, b,
                               packed ? columns : g->n, g->k, ahead);
                 ahead = GEMM_NOTHING;
@@ -142,8 +143,10 @@ static void FD(small_taps_dw_task)(void *arg, int64_t task, void *scratch) {
     for (int64_t c = 0; c < channels && !fd_stopped(); c += MR)
         for (int64_t j = 0; j < panels; j++) {
             const int64_t column = FD(tap_column)(g->n, j), columns = FD(tap_column)(g->n, j + 1) - column;
-            const FD(tile_end) end = {to + c * g->n + column,           g->n, columns, NULL,
-                                      (int)FD(least)(channels - c, MR), 0,    0};
+            const FD(tile_end) end = {.c = to + c * g->n + column,
+                                      .pitch = g->n,
+                                      .columns = columns,
+                                      .rows = (int)FD(least)(channels - c, MR)};
             FD(gemm_tile)(&end, x + c, 1, channels, dy + column * steps, columns, steps, GEMM_NOTHING);
         }
 }

@@ -52,8 +52,8 @@ def test_a_new_array_takes_the_memory_of_one_of_its_size_that_is_gone() -> None:
 def test_arrays_that_live_share_nothing() -> None:
     rng = np.random.default_rng(0)
     live: list[np.ndarray] = []
-    for number in range(400):
-        size = int(rng.integers(1, 40_000))
+    for number in range(600):
+        size = int(rng.integers(1, 4_000 if number % 3 else 3_000_000))
         live.append(native.empty((size,), LIKE))
         live[-1][:] = number
         live[-1][-1] = -size
@@ -86,6 +86,35 @@ def test_it_never_holds_much_more_than_was_once_in_use() -> None:
         largest = max(largest, in_use)
         assert in_use + waiting <= 1.5 * largest, (in_use, waiting, largest)
         del array
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the process's own pages are counted on Linux")
+def test_pages_go_back_to_the_system() -> None:
+    """Arrays of 1, then of 3 MB, then none: of the memory that is resident there is twice as much at most."""
+    script = """
+    import re
+    from fastdl.backends import _native
+    import numpy as np
+
+    def resident():
+        with open("/proc/self/status") as status:
+            return int(re.search(r"VmRSS:\\s+(\\d+) kB", status.read())[1]) << 10
+
+    def filled(elements):
+        array = _native.empty((elements,), np.dtype(np.float32))
+        array.fill(1)
+        return array
+
+    before = resident()
+    for megabytes in (1, 3):
+        arrays = [filled(megabytes << 18) for _ in range(192 // megabytes)]
+        assert 180 << 20 <= resident() - before <= 420 << 20, resident() - before
+        del arrays
+    large = filled(96 << 20)  # for which what waits makes room
+    del large
+    assert resident() - before <= 520 << 20
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
 
