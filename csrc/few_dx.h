@@ -1,4 +1,5 @@
-/* few_dx.h: the gradient of the input of a convolution with few input channels, and such a transposed convolution.
+/* few_dx.h: the gradient of the input of a convolution with few input channels, or with taps that reach no column
+ * twice, and such a transposed convolution.
  *
  * # Design: as a tap sum (taps.h) it has so few outputs that most rows of a tile are empty. Here the pairs of a channel
  * and a tap are the rows,
@@ -17,6 +18,7 @@
  */
 
 #define FEW_PART_BYTES (384 * 1024) /* of a task: with dy and the weights in use they stay in the level-2 cache */
+#define FEW_WEIGHT_BYTES (1 << 20)  /* of all weights, where taps are apart: each task reads them */
 #define FEW_OUTPUTS 16              /* at least: terms of a sum before the parts are added */
 #define FEW_PART_ROWS 16            /* of dy, for which channels are done apart where all together take more */
 
@@ -32,7 +34,7 @@ typedef struct {
     int64_t taps, block, blocks;  /* channels of a block */
     int64_t rows, bands, dy_rows; /* of dx a band; of dy at most */
     int64_t line;                 /* elements of a residue of a row of dx */
-    int act;
+    int act, apart;               /* apart: see taps_apart */
     T alpha;
 } FD(few_dx);
 
@@ -113,17 +115,23 @@ static void FD(few_line)(T *line, const FD(few_dx) *g, const FD(few_tap) *tap, c
     }
 }
 
+/* A row of dx of even and odd columns, each with bias. */
+static void FD(store_pair)(T *to, const T *even, const T *odd, int64_t width, T bias) {
+    const V more = vset1(bias);
+    for (int64_t j = 0; j < width; j += 2 * VL) {
+        const V first = vload(even + j / 2) + more, second = vload(odd + j / 2) + more;
+        vstore_upto(to + j, vinterleave_low(first, second), width - j);
+        if (width - j > VL) vstore_upto(to + j + VL, vinterleave_high(first, second), width - j - VL);
+    }
+}
+
 /* A row of dx from its residues, which are g->line apart. */
 static void FD(store_few)(T *to, const FD(few_dx) *g, const T *line) {
     const int64_t stride = g->p->stride[2], width = g->p->in[2], step = g->dx_s[2];
     if (step == 1 && stride == 1)
         for (int64_t j = 0; j < width; j += VL) vstore_upto(to + j, vload(line + j), width - j);
     else if (step == 1 && stride == 2)
-        for (int64_t j = 0; j < width; j += 2 * VL, line += VL) {
-            const V even = vload(line), odd = vload(line + g->line);
-            vstore_upto(to + j, vinterleave_low(even, odd), width - j);
-            if (width - j > VL) vstore_upto(to + j + VL, vinterleave_high(even, odd), width - j - VL);
-        }
+        FD(store_pair)(to, line, line + g->line, width, -(T)0);
     else
         for (int64_t r = 0; r < stride; r++)
             for (int64_t j = r; j < width; j += stride) to[j * step] = line[r * g->line + j / stride];
@@ -155,15 +163,31 @@ static void FD(few_dx_task)(void *arg, int64_t task, void *scratch) {
                           FD(least)(p->in_channels - c, g->block) * g->taps, pixels);
         int64_t up = from / p->stride[1], residue = from % p->stride[1];
         for (int64_t y = from; y < past; y++) {
-            for (int64_t r = 0; r < p->stride[2]; r++)
-                FD(few_line)(line + r * g->line, g, taps + r * g->line / VL * p->kernel[2],
-                             parts + c % g->block * g->taps * pitch, pitch, first_row, up, residue,
-                             g->bias == NULL ? 0 : g->bias[c]);
+            const T bias = g->bias == NULL ? 0 : g->bias[c], *of_channel = parts + c % g->block * g->taps * pitch;
+            T *row = g->dx + n * g->dx_n + c * g->dx_c + y * g->dx_s[1];
+            if (g->apart) {
+                const T *even = of_channel + 2 * residue * pitch + (up - first_row) * p->out[2];
+                FD(store_pair)(row, even, even + pitch, p->in[2], bias);
+                if (g->act != FD_LINEAR) FD(act_row)(row, row, p->in[2], g->act, g->alpha);
+            }
+            for (int64_t r = 0; r < p->stride[2] && !g->apart; r++)
+                FD(few_line)(line + r * g->line, g, taps + r * g->line / VL * p->kernel[2], of_channel, pitch,
+                             first_row, up, residue, bias);
             if (++residue == p->stride[1]) residue = 0, up++;
+            if (g->apart) continue;
             if (g->act != FD_LINEAR) FD(act_row)(line, line, part[1], g->act, g->alpha);
-            FD(store_few)(g->dx + n * g->dx_n + c * g->dx_c + y * g->dx_s[1], g, line);
+            FD(store_few)(row, g, line);
         }
     }
+}
+
+/* Whether each element of dx has one tap, in rows of NCHW whose columns are even and odd: a tap sum has nothing to add
+ * up there, and writes every second column. Parts are put into place at once. */
+static int FD(taps_apart)(const fd_conv *p) {
+    int apart = !p->channels_last && p->kernel[2] == 2;
+    for (int i = 1; i < 3; i++)
+        apart = apart && p->kernel[i] == p->stride[i] && p->dilation[i] == 1 && p->in[i] == p->out[i] * p->stride[i];
+    return apart;
 }
 
 /* Blocks of channels and bands of rows; functions of the sizes only. */
@@ -183,14 +207,17 @@ static void FD(plan_few_dx)(FD(few_dx) *g) {
     g->line = FD(whole)(FD(ceil_div)(p->in[2], p->stride[2]), VL);
 }
 
-/* Whether there are fewer input channels than rows of a tile, and parts cost less than a tap sum. In twelfths of a
- * vector step a pixel of dy: a tap sum takes as long as one of 8/3 rows for one or two channels, whose few accumulators
- * wait for each other, a quarter longer for its unaligned source, and copies dy; a part takes a dozen steps to be
- * added, and rows that two bands need are made twice. */
+/* Whether there are fewer input channels than rows of a tile, or taps are apart, and parts cost less than a tap sum. In
+ * twelfths of a vector step a pixel of dy: a tap sum takes as long as one of 8/3 rows for one or two channels, whose
+ * few accumulators wait for each other, a quarter longer for its unaligned source, and copies dy; a part takes a dozen
+ * steps to be added, and rows that two bands need are made twice. */
 static int FD(few_inputs)(const fd_conv *p) {
-    if (p->groups != 1 || p->in_channels >= MR || p->out_channels < FEW_OUTPUTS || p->kernel[1] * p->kernel[2] == 1 ||
-        p->kernel[0] != 1 || p->in[0] != 1 || p->pad[0] != 0 || p->out[0] != 1)
+    if (p->groups != 1 || p->out_channels < FEW_OUTPUTS || p->kernel[1] * p->kernel[2] == 1 || p->kernel[0] != 1 ||
+        p->in[0] != 1 || p->pad[0] != 0 || p->out[0] != 1)
         return 0;
+    if (p->in_channels >= MR)
+        return FD(taps_apart)(p) &&
+               p->in_channels * p->out_channels * p->kernel[1] * p->kernel[2] <= FEW_WEIGHT_BYTES / TBYTES;
     fd_conv many = *p; /* the batch has no say, so that an image gives the same bits alone and in company */
     many.batch = 16;
     FD(few_dx) g = {.p = &many, .taps = p->kernel[1] * p->kernel[2]};
@@ -206,6 +233,7 @@ static int FD(run_few_dx)(T *dx, const T *dy, const T *w, const T *b, const T *s
     FD(few_dx) g = {.p = p, .dx = dx, .dy = dy, .w = w, .bias = b, .scale = scale, .act = act, .alpha = alpha};
     const int last = (int)p->channels_last;
     g.taps = p->kernel[1] * p->kernel[2];
+    g.apart = FD(taps_apart)(p);
     g.w_out = last ? 1 : p->in_channels * g.taps;
     g.w_in = last ? p->out_channels : g.taps;
     g.w_tap = last ? p->in_channels * p->out_channels : 1;

@@ -54,6 +54,7 @@ CONV_TRANSPOSE2D = [
     *(case((1, 2, 3, 3), (2, n, 2, 3), (n,), stride=2) for n in TAILS),
     *(case((1, n, 3, 3), (n, 2, 2, 3), (2,), stride=2) for n in TAILS),
     *(case((1, 1, 2, n), (1, 2, 3, 3), (2,), stride=2, padding=1) for n in TAILS),
+    case((1, 16, 3, 7), (16, 9, 3, 2), (9,), stride=(3, 2)),  # each output has one tap
     case((2, 3, 4, 3), (3, 2, 2, 3), (2,), layout="NHWC"),
     case((1, 3, 4, 4), (3, 3, 3, 4), (6,), layout="NHWC", stride=2, padding="same", groups=2),
 ]
@@ -171,12 +172,16 @@ class TestConvTranspose(Matrix):
             [
                 case((2, 3, 4), (3, 2, 3), (2,)),
                 case((1, 4, 4), (4, 2, 3), (4,), stride=3, padding=1, output_padding=2, groups=2),
+                case((1, 16, 19), (16, 8, 2), (8,), stride=2),
             ],
         ),
         row(
             "conv_transpose2d",
             CONV_TRANSPOSE2D,
-            large=[case((9, 20, 17, 19), (20, 12, 4, 4), (12,), stride=2, padding=1)],
+            large=[
+                case((9, 20, 17, 19), (20, 12, 4, 4), (12,), stride=2, padding=1),
+                case((3, 18, 23, 21), (18, 35, 2, 2), (35,), stride=2),
+            ],
             refusals=[
                 (ValueError, r"x has 4 channels.*w expects 6", lambda: F.conv_transpose2d(X, W)),
                 (
@@ -318,7 +323,7 @@ class TestTorch:
 @pytest.mark.parametrize(
     "activation", ["relu", "leaky_relu", "elu", "sigmoid", "tanh", "softplus", "gelu", "silu"]
 )
-@pytest.mark.parametrize("name", ["linear", "conv2d", "conv_transpose2d"])
+@pytest.mark.parametrize("name", ["linear", "conv2d", "conv_transpose2d", "conv_transpose2d of apart taps"])
 def test_fused_activation(name: str, activation: str) -> None:
     """As the operation and then the activation, forward and backward."""
     rng = np.random.default_rng(2)
@@ -326,16 +331,21 @@ def test_fused_activation(name: str, activation: str) -> None:
         "linear": ((5, 200), (200, 7), (7,)),
         "conv2d": ((2, 4, 5, 5), (7, 4, 3, 3), (7,)),
         "conv_transpose2d": ((2, 4, 5, 5), (4, 7, 3, 3), (7,)),
+        "conv_transpose2d of apart taps": ((2, 16, 5, 5), (16, 9, 2, 2), (9,)),
     }
     arguments = [rng.normal(size=shape) for shape in shapes[name]]
-    z, ctx = getattr(F, f"{name}_forward")(*arguments)
+    options = {}
+    if name.endswith("apart taps"):
+        name, options = "conv_transpose2d", {"stride": 2}
+    z, ctx = getattr(F, f"{name}_forward")(*arguments, **options)
     y, act_ctx = getattr(F, f"{activation}_forward")(z)
     dy = rng.normal(size=y.shape)
     gradients = getattr(F, f"{name}_backward")(getattr(F, f"{activation}_backward")(dy, act_ctx), ctx)
 
-    fused, fused_ctx = getattr(F, f"{name}_forward")(*arguments, activation=activation)
+    fused, fused_ctx = getattr(F, f"{name}_forward")(*arguments, activation=activation, **options)
     np.testing.assert_allclose(fused, y, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(getattr(F, name)(*arguments, activation=activation), y, rtol=1e-12, atol=1e-12)
+    inferred = getattr(F, name)(*arguments, activation=activation, **options)
+    np.testing.assert_allclose(inferred, y, rtol=1e-12, atol=1e-12)
     for came, expected in zip(getattr(F, f"{name}_backward")(dy, fused_ctx), gradients):
         np.testing.assert_allclose(came, expected, rtol=1e-10, atol=1e-12)
 
