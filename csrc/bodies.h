@@ -38,6 +38,7 @@ FD_TARGET("avx2,fma")
 #include "small_taps.h"
 
 #include "conv_small.h"
+#include "conv_whole.h"
 
 #include "pixels.h"
 #include "points.h"

@@ -72,6 +72,7 @@ static int FD(fd_conv_fwd)(void *y, const void *x, const void *w, const void *b,
     s.channels = p->in_channels / p->groups;
     s.outputs = p->out_channels / p->groups;
     if (p->batch * p->out_channels * p->out[0] * p->out[1] * p->out[2] == 0) return FD_OK;
+    if (FD(is_whole)(p)) return FD(whole_fwd)(y, x, w, b, scale, p, act, alpha, threads);
     if (FD(is_small)(p)) return FD(small_fwd)(y, x, w, b, scale, p, act, alpha, threads);
     int rc;
     if (FD(run_depthwise)(&rc, y, x, w, b, scale, plan, 0, act, alpha, threads)) return rc;
@@ -104,6 +105,7 @@ static int FD(fd_conv_dx)(void *dx, const void *dy, const void *w, const void *b
     s.channels = p->out_channels / p->groups;
     s.outputs = p->in_channels / p->groups;
     if (p->batch * p->in_channels * p->in[0] * p->in[1] * p->in[2] == 0) return FD_OK;
+    if (FD(is_whole)(p)) return FD(whole_dx)(dx, dy, w, b, scale, p, act, alpha, threads);
     const int plain = b == NULL && scale == NULL && act == FD_LINEAR; /* no transposed convolution run forward */
     if (plain && FD(is_small)(p)) return FD(small_dx)(dx, dy, w, p, threads);
     int rc;

@@ -228,6 +228,7 @@ static int FD(pointwise_dw)(T *dw, const T *dy, const T *x, const fd_conv *p, in
 static int FD(fd_conv_dw)(void *dw, const void *dy, const void *x, const fd_conv *p, int threads) {
     int rc = FD_OK, done = 0;
     if (FD(run_depthwise_dw)(&rc, dw, dy, x, p, threads)) return rc;
+    if (FD(is_whole)(p)) return FD(whole_dw)(dw, dy, x, p, threads);
     const int64_t pixels = p->batch * p->out[0] * p->out[1] * p->out[2];
     const int taken = FD(is_small)(p) && FD(by_taps)(p) && pixels <= TAP_DW_PIXELS;
     if (!taken) rc = FD(conv_dw_of_sum)(&done, dw, dy, x, p, threads);

@@ -10,7 +10,7 @@ import pytest
 
 import fastdl
 import fastdl.functional as F
-from harness import ENGINES, FAST_ENGINES, TAILS, Matrix, Operation, case
+from harness import ENGINES, FAST_ENGINES, TAILS, Matrix, Operation, case, drawn
 from layouts import to_last, w_to_last
 
 X = np.ones((2, 4, 5, 5))
@@ -55,6 +55,8 @@ CONV_TRANSPOSE2D = [
     *(case((1, n, 3, 3), (n, 2, 2, 3), (2,), stride=2) for n in TAILS),
     *(case((1, 1, 2, n), (1, 2, 3, 3), (2,), stride=2, padding=1) for n in TAILS),
     case((1, 16, 3, 7), (16, 9, 3, 2), (9,), stride=(3, 2)),  # each output has one tap
+    case((3, 5, 1, 1), (5, 4, 3, 2), (4,)),  # images of one pixel
+    case((1, 1, 1, 5), (2, 3, 4, 5), (4,), layout="NHWC"),
     case((2, 3, 4, 3), (3, 2, 2, 3), (2,), layout="NHWC"),
     case((1, 3, 4, 4), (3, 3, 3, 4), (6,), layout="NHWC", stride=2, padding="same", groups=2),
 ]
@@ -110,6 +112,8 @@ class TestConv(Matrix):
                 case((3, 37, 31, 20), (1, 1, 20, 70), (70,), layout="NHWC"),
                 case((2, 21, 23, 29), (5, 5, 29, 40), (40,), stride=2, padding=2, layout="NHWC"),
                 case((5, 33, 3, 4), (34, 33, 3, 3), (34,), padding=1),
+                case((7, 20, 5, 6), (33, 20, 5, 6), (33,)),  # the kernel sees all of an image
+                case((1, 5, 6, 20), (5, 6, 20, 33), (33,), layout="NHWC"),
                 case((155, 64, 3, 4), (32, 64, 3, 3), (32,), padding=1),  # windows of 151 images at a time
                 case((3, 7, 8, 32), (3, 3, 32, 33), (33,), stride=2, padding=1, layout="NHWC"),
                 case((2, 19, 30, 6), (3, 3, 3, 50), dilation=2, groups=2, padding="same", layout="NHWC"),
@@ -350,6 +354,19 @@ def test_fused_activation(name: str, activation: str) -> None:
         np.testing.assert_allclose(came, expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_an_image_under_one_kernel_gives_the_same_bits_alone_and_in_company(layout: str) -> None:
+    x, w, b = drawn(3, (3, 70, 4, 5), (90, 70, 4, 5), (90,), dtype="float32")
+    if layout == "NHWC":
+        x, w = to_last(x), w_to_last(w)
+    whole, ctx = F.conv2d_forward(x, w, b, layout=layout)
+    dx = F.conv2d_backward(whole, ctx)[0]
+    for n in range(len(x)):
+        one, ctx = F.conv2d_forward(x[n : n + 1], w, b, layout=layout)
+        np.testing.assert_array_equal(one[0], whole[n])
+        np.testing.assert_array_equal(F.conv2d_backward(one, ctx)[0][0], dx[n])
+
+
 @pytest.mark.parametrize("block_bytes", [1, 1600, 2500, 8000])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_block_size_of_the_numpy_engine(
@@ -419,45 +436,3 @@ def test_gradients_that_are_not_needed_are_not_made() -> None:
     assert dx is None
     assert db is None
     np.testing.assert_array_equal(dw, F.conv2d_backward(y, ctx)[1])
-
-
-INTO = {
-    "linear": ((X[:, 0, 0], np.ones((5, 3))), {}),
-    "conv1d": ((X[..., 0], W[..., 0]), {}),
-    "conv2d": ((X, W), {"stride": 2}),
-    "conv_transpose2d": ((X, W_T), {"stride": 2}),
-    "conv3d": ((np.ones((1, 4, 3, 5, 5)), np.ones((6, 4, 2, 3, 3))), {"layout": "NHWC"}),
-}
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", INTO)
-class TestWeightGradientInto:
-    """`dw_out`, an array of the caller's."""
-
-    @pytest.fixture
-    def backward(self, name: str, dtype: str, engine: str) -> Any:
-        """The gradients, as a function of the arguments after dy and ctx; and w."""
-        (x, w), options = INTO[name]
-        rng = np.random.default_rng(3)
-        x, w = rng.normal(size=x.shape).astype(dtype), rng.normal(size=w.shape).astype(dtype)
-        if "layout" in options:
-            x, w = np.moveaxis(x, 1, -1).copy(), w_to_last(w)
-        with fastdl.use(backend=engine):
-            y, ctx = getattr(F, f"{name}_forward")(x, w, activation="tanh", **options)
-            yield lambda **keywords: getattr(F, f"{name}_backward")(y, ctx, **keywords), w
-
-    def test_is_written_and_returned(self, backward: Any) -> None:
-        gradients, w = backward
-        expected = gradients()[1]
-        out = np.full_like(w, np.nan)
-        assert gradients(needs=("x", "w"), dw_out=out)[1] is out
-        np.testing.assert_array_equal(out, expected)
-
-    def test_must_fit(self, backward: Any) -> None:
-        gradients, w = backward
-        other = "float32" if w.dtype == "float64" else "float64"
-        for wrong in (np.empty(w.size, w.dtype), w.astype(other), np.stack([w, w], -1)[..., 0]):
-            with pytest.raises(ValueError, match="dw_out must be C-contiguous"):
-                gradients(dw_out=wrong)
