@@ -22,7 +22,18 @@ typedef struct {
     int64_t kernel;             /* elements between the weights of neighbouring taps of the kernel */
     int kind;                   /* what the lanes are; weights and bias differ from channel to channel */
     int rectified;              /* through ReLU */
+    int64_t ahead;              /* elements to the next plane's sources and outputs, if they are to be asked for */
 } FD(sweep);
+
+#define SWEEP_ASKS (4096 / TBYTES) /* elements of a plane; before smaller ones memory is not waited for */
+
+/* What a tile reads and writes in the next plane: the processor's own prefetching begins anew with each page. */
+FD_INLINE void FD(sweep_ask)(const FD(sweep) *s, const T *src, const T *to, const int outputs, const int step) {
+#pragma GCC unroll 16
+    for (int i = 0; i < outputs * step; i++) __builtin_prefetch(src + s->ahead + i * s->pitch);
+#pragma GCC unroll 16
+    for (int i = 0; i < outputs; i++) __builtin_prefetch(to + s->ahead + i * s->to, 1);
+}
 
 /* computes  to[q * s->to + l] = bias[l] + sum over strands and taps a of w[a][l] * src[q * step + a * spread][l]
  * shapes    `count` of `outputs` from `first` on, by n <= VL lanes from `lane` on
@@ -39,6 +50,9 @@ FD_INLINE void FD(depthwise_tile)(T *to, const FD(sweep) *s, int64_t first, int6
     V acc[SWEEP_MOST];
 #pragma GCC unroll 16
     for (int q = 0; q < outputs; q++) acc[q] = bias;
+    if (s->ahead > 0)
+        FD(sweep_ask)(s, s->strand->src + s->from + (place + taps / 2) * pitch + first_lane, to + first * s->to + lane,
+                      outputs, step);
     for (int64_t b = 0; b < s->strands; b++) {
         const FD(strand) *strand = &s->strand[b];
         const T *src = strand->src + s->from + place * pitch + first_lane, *w = s->w + strand->w + s->skip + shift;
@@ -193,6 +207,8 @@ static void FD(plane_band)(const FD(depthwise) *g, int64_t band_number, void *sc
     for (int64_t t = 0; t < g->multiplier * g->taps; t++) vstore(table + t * VL, vset1(w[t]));
 
     const int64_t ways = g->residues[2], line = ways > 1 ? g->merge_pitch : width;
+    const int64_t plane = g->source[1] * g->source[2];
+    const int same = g->target[1] == g->source[1] && width == g->source[2] && g->inputs * g->outputs == 1;
     for (int64_t o = 0; o < g->outputs; o++) {
         T *out = g->out + ((number * g->outputs + o) * g->target[0] + depth) * g->target[1] * width + first * width;
         T *to = ways > 1 ? merge : out;
@@ -205,6 +221,7 @@ static void FD(plane_band)(const FD(depthwise) *g, int64_t band_number, void *sc
             s.kind = from.kind;
             s.kernel = p->kernel[2] * VL;
             s.to = g->residues[1] * ways * line;
+            if (plane >= SWEEP_ASKS && same && from.band == NULL) s.ahead = plane;
             for (int64_t r = 0; r < g->residues[1] && first + r < last; r++) {
                 FD(reach) h = g->reach[1][r];
                 h.edge += FD(over)(first, g->residues[1]) * h.step - from.low;
