@@ -6,7 +6,7 @@
 Each library trains each model in a process of its own. The peak is that of the pages the process holds
 (VmHWM, which Linux alone can set back), less what it held before the first step: activations, gradients,
 what an optimizer remembers, and what the library keeps for the next step. Page faults are those of a step
-after the fifth: each is 4 KiB that the system had to clear and to hand out, so none means that no step
+after the fifth: each is a page that the system had to clear and to hand out, so none means that no step
 allocates what the one before gave back.
 """
 
