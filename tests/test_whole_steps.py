@@ -175,16 +175,16 @@ def test_ctrl_c_waits_for_the_parameters(engine: str, monkeypatch: pytest.Monkey
         case, expected = Case(), Case()
         for one in (case, expected):
             one.step()
-        prepare, calls = stepping.canonical, []  # once a parameter, before it is changed
+        look, calls = stepping.backends.common_dtype, []  # once a parameter, before it is changed
 
         def interrupting(*args: Any) -> Any:
             calls.append(1)
             if len(calls) == 2:
                 interrupted()
-            return prepare(*args)
+            return look(*args)
 
         with monkeypatch.context() as patch:
-            patch.setattr(stepping, "canonical", interrupting)
+            patch.setattr(stepping.backends, "common_dtype", interrupting)
             with pytest.raises(KeyboardInterrupt):
                 case.step()
         assert len(calls) == len(case.model.params)
