@@ -169,14 +169,14 @@ static void FD(few_dx_task)(void *arg, int64_t task, void *scratch) {
                 const T *even = of_channel + 2 * residue * pitch + (up - first_row) * p->out[2];
                 FD(store_pair)(row, even, even + pitch, p->in[2], bias);
                 if (g->act != FD_LINEAR) FD(act_row)(row, row, p->in[2], g->act, g->alpha);
+            } else {
+                for (int64_t r = 0; r < p->stride[2]; r++)
+                    FD(few_line)(line + r * g->line, g, taps + r * g->line / VL * p->kernel[2], of_channel, pitch,
+                                 first_row, up, residue, bias);
+                if (g->act != FD_LINEAR) FD(act_row)(line, line, part[1], g->act, g->alpha);
+                FD(store_few)(row, g, line);
             }
-            for (int64_t r = 0; r < p->stride[2] && !g->apart; r++)
-                FD(few_line)(line + r * g->line, g, taps + r * g->line / VL * p->kernel[2], of_channel, pitch,
-                             first_row, up, residue, bias);
             if (++residue == p->stride[1]) residue = 0, up++;
-            if (g->apart) continue;
-            if (g->act != FD_LINEAR) FD(act_row)(line, line, part[1], g->act, g->alpha);
-            FD(store_few)(row, g, line);
         }
     }
 }

@@ -26,7 +26,8 @@ def softmax_fwd(
     z = _shifted(x.reshape(outer, n, inner))
     e = np.exp(z)
     total = e.sum(axis=1, keepdims=True)
-    y[...] = (z - np.log(total) if log else e / total).reshape(x.shape)
+    rows = y.reshape(outer, n, inner)
+    np.subtract(z, np.log(total), out=rows) if log else np.divide(e, total, out=rows)
     return y
 
 
