@@ -199,7 +199,7 @@ x, w = np.ones((256, 32, 64, 64), np.float32), np.ones((64, 32, 7, 7), np.float3
 plan = conv_plan("conv2d", x.shape, w.shape, None, ndim=2, padding=3)
 calls = {"gemm": lambda: native.gemm(big, big), "conv_fwd": lambda: native.conv_fwd(x, w, None, plan)}
 
-# Timers below count the time of this process, so that they never end before the call that they interrupt begins.
+# Timers below count the process's own time, so that none ends before the call that it interrupts has begun.
 # Whoever runs the tests in the background has told their children to ignore the signal.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
