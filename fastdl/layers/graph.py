@@ -179,8 +179,11 @@ class Graph(Composite):
     def accept(self, x: Any) -> Any:
         """Return the arrays for the inputs: one as it is, several as a list."""
         alone = isinstance(self._inputs, Tensor)
+        if alone and type(x) is np.ndarray:
+            given = [x]
+        else:
+            given = nested.arrange(f"{self.name}: x", x, self.input_names, alone=alone)
         arrays = []
-        given = nested.arrange(f"{self.name}: x", x, self.input_names, alone=alone)
         for tensor, entrance, array in zip(self.inputs, self._entrances, given):
             dtype = getattr(tensor, "dtype", None)
             if dtype is not None:
