@@ -16,6 +16,7 @@
 #define WINOGRAD_DW_BLOCK 64                /* outputs and channels of a task: 576 KB of sums */
 #define WINOGRAD_DW_TILE_BYTES (512 * 1024) /* of a band's transformed tiles, x and dy together */
 #define WINOGRAD_DW_TASKS 8                 /* at least, where there are tiles enough */
+#define WINOGRAD_DW_BANDS 4                 /* of a chunk, at least: its last transform takes as long as one */
 
 typedef struct {
     T *dw, *parts;        /* parts: [chunk][group][output][part][tap][channel] */
@@ -92,19 +93,22 @@ FD_INLINE void FD(transform_sums)(T *part, int64_t wide, const T *sums, int64_t 
     }
 }
 
-/* computes  sum[i][j] += sum over tiles t of a[t][i] * b[t][j]
+/* computes  sum[i][j] = (sum[i][j] or 0) + sum over tiles t of a[t][i] * b[t][j]
  * shapes    a (tiles, rows), b (tiles, vectors * VL), sum (rows, vectors * VL); rows <= MR, vectors <= NV
  * layout    row-major with pitches outputs, channels and channels
  * touches   exactly those elements, but of a and sum 1, 2, MR / 2 or MR columns and rows: the fewest that cover `rows`
  * order     t ascending
  * source    the micro-kernel of gemm.h, tiles for k */
 static void FD(winograd_dw_tile)(T *restrict sum, const T *restrict a, const T *restrict b, int64_t tiles,
-                                 int64_t outputs, int64_t channels, int rows, int vectors) {
+                                 int64_t outputs, int64_t channels, int rows, int vectors, int begun) {
     const T *columns[NV];
     for (int j = 0; j < NV; j++) columns[j] = b + (j < vectors ? j : 0) * VL;
     V acc[MR][NV];
 #define KERNEL(mr, nv)                                                                                            \
-    FD(fill)(acc, sum, channels, mr, nv);                                                                         \
+    if (begun)                                                                                                    \
+        FD(fill)(acc, sum, channels, mr, nv);                                                                     \
+    else                                                                                                          \
+        FD(clear)(acc, mr, nv);                                                                                   \
     for (int64_t t = 0; t < tiles; t++) FD(multiply_add)(acc, a + t * outputs, 1, columns, t * channels, mr, nv); \
     FD(spill)(sum, channels, acc, mr, nv)
     FD_WITH_TILE(KERNEL, rows, vectors);
@@ -133,15 +137,16 @@ static void FD(winograd_dw_task)(void *arg, int64_t task, void *scratch) {
     int64_t part[4];
     FD(winograd_dw_scratch)(part, g);
     T *patch = scratch, *dy_tiles = patch + part[0], *x_tiles = dy_tiles + part[1], *sums = x_tiles + part[2];
-    memset(sums, 0, (size_t)part[3] * sizeof(T));
+    for (int64_t e = 0; e < by->products; e++)
+        if (!FD(has_product)(by, index, e)) memset(sums + e * g->sum_step, 0, (size_t)g->sum_step * sizeof(T));
 
     const FD(part) *parts[2];
     FD(part_at)(parts, by, index);
     const int64_t x_first = (group * s->channels + first_c) * s->src_c;
     const T *dy_first = g->dy + (group * s->outputs + first_o) * g->dy_c;
 
-    const int64_t past = (chunk + 1) * g->all_bands / g->chunks;
-    for (int64_t band = chunk * g->all_bands / g->chunks; band < past && !fd_stopped(); band++) {
+    const int64_t start = chunk * g->all_bands / g->chunks, past = (chunk + 1) * g->all_bands / g->chunks;
+    for (int64_t band = start; band < past && !fd_stopped(); band++) {
         const int64_t column = band % by->bands[1] * by->band[1], d = band / by->bands[1];
         const int64_t row = d % by->bands[0] * by->band[0], first_grid = d / by->bands[0] * g->grids;
         const int64_t rows = FD(least)(by->tiles[0] - row, by->band[0]);
@@ -184,7 +189,7 @@ static void FD(winograd_dw_task)(void *arg, int64_t task, void *scratch) {
                     FD(winograd_dw_tile)(sums + e * g->sum_step + o * g->channels + v * VL,
                                          dy_tiles + e * g->dy_step + o, x_tiles + e * g->x_step + v * VL,
                                          grids * of_grid, g->outputs, g->channels, (int)FD(least)(outputs - o, MR),
-                                         (int)FD(least)(vectors - v, count_of));
+                                         (int)FD(least)(vectors - v, count_of), band > start);
         }
     }
 
@@ -258,7 +263,8 @@ static void FD(plan_winograd_dw)(FD(winograd_dw) *g) {
     if (by->bands[0] * by->bands[1] == 1) g->grids = FD(least)(room / (by->tiles[0] * by->tiles[1]), g->all_grids);
     g->all_bands = FD(ceil_div)(g->all_grids, g->grids) * by->bands[0] * by->bands[1];
     const int64_t tasks = s->groups * by->parts * g->output_blocks * g->channel_blocks;
-    g->chunks = FD(least)(FD(ceil_div)(WINOGRAD_DW_TASKS, tasks), g->all_bands);
+    g->chunks = FD(ceil_div)(WINOGRAD_DW_TASKS, tasks);
+    while (g->chunks > 1 && g->all_bands < g->chunks * WINOGRAD_DW_BANDS) g->chunks = g->chunks / 2;
     const int64_t tiles = g->grids * by->band[0] * by->band[1];
     /* One vector more than a power of two apart, as in winograd.h. */
     g->dy_step = tiles * g->outputs + VL;
