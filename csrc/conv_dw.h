@@ -230,7 +230,7 @@ static int FD(fd_conv_dw)(void *dw, const void *dy, const void *x, const fd_conv
     if (FD(run_depthwise_dw)(&rc, dw, dy, x, p, threads)) return rc;
     if (FD(is_whole)(p)) return FD(whole_dw)(dw, dy, x, p, threads);
     const int64_t pixels = p->batch * p->out[0] * p->out[1] * p->out[2];
-    const int taken = FD(is_small)(p) && FD(by_taps)(p) && pixels <= TAP_DW_PIXELS;
+    const int taken = FD(is_small_dw)(p);
     if (!taken) rc = FD(conv_dw_of_sum)(&done, dw, dy, x, p, threads);
     if (rc != FD_OK || done) return rc;
     const int64_t taps = p->kernel[0] * p->kernel[1] * p->kernel[2];

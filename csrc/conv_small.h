@@ -14,14 +14,26 @@
 #define SMALL_COLUMN_BYTES (4096 * 1024) /* of the images whose windows are a matrix at a time */
 #define SMALL_DW_BYTES (16384 * 1024)    /* of all windows, which dw takes at once */
 
-/* Whether a matrix product pays: there are too few pixels for rows and for tiles (winograd.h takes a whole one), and
- * enough terms and outputs for the windows' copies. An image of one output is left alone, since gemm.h gives one row
- * bits of its own. */
-static int FD(is_small)(const fd_conv *p) {
+/* Whether there are enough terms and outputs for a matrix product over few pixels to pay. An image of one output is
+ * left alone, since gemm.h gives one row bits of its own. */
+static int FD(is_deep)(const fd_conv *p) {
     const int64_t pixels = p->out[0] * p->out[1] * p->out[2], taps = p->kernel[0] * p->kernel[1] * p->kernel[2];
-    const int few = pixels < 16 || (pixels == 16 && p->stride[2] > 1 && (p->kernel[2] <= 3 || FD(by_taps)(p)));
-    return few && pixels > 1 && (taps > 1 || p->stride[2] > 1) && p->groups == 1 && p->in_channels >= 32 &&
+    return pixels > 1 && (taps > 1 || p->stride[2] > 1) && p->groups == 1 && p->in_channels >= 32 &&
            p->out_channels >= 32;
+}
+
+/* Whether it is, with too few pixels for rows and for tiles (winograd.h takes a whole one). */
+static int FD(is_small)(const fd_conv *p) {
+    const int64_t pixels = p->out[0] * p->out[1] * p->out[2];
+    const int few = pixels < 16 || (pixels == 16 && p->stride[2] > 1 && (p->kernel[2] <= 3 || FD(by_taps)(p)));
+    return few && FD(is_deep)(p);
+}
+
+/* The same for dw, where the pixels of all images count: a whole tile of a few has more to transform than to multiply.
+ */
+static int FD(is_small_dw)(const fd_conv *p) {
+    const int64_t pixels = p->out[0] * p->out[1] * p->out[2];
+    return pixels <= 16 && pixels * p->batch <= TAP_DW_PIXELS && FD(by_taps)(p) && FD(is_deep)(p);
 }
 
 /* The elements of a row of cols, and how many images are done at a time. */

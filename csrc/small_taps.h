@@ -15,7 +15,7 @@
  * Order of summation: of a tap channels ascending, and taps ascending; for dw pixels of images, one accumulator.
  */
 
-#define TAP_DW_CHANNELS 128 /* of a task of dw */
+#define TAP_DW_CHANNELS 256 /* of a task of dw */
 #define TAP_DW_PIXELS 384   /* of a batch: for more of them winograd_dw.h is faster where it applies */
 #define TAP_USES 8          /* of a tap's weights, for which it pays to lay them out */
 
@@ -98,24 +98,23 @@ static void FD(small_taps_task)(void *arg, int64_t task, void *scratch) {
         const T *b = g->w + t * tap_size + first * apart;
         const int64_t uses = (g->start[t + 1] - g->start[t]) * FD(ceil_div)(g->p->batch, MR);
         const int packed = g->back || uses >= TAP_USES;
-        FD(tile_ahead) ahead = GEMM_NOTHING;
         if (uses == 0) continue;
+        /* The weights that come next, of this panel or the one beside it: from memory, while these are used. */
+        const T *next = t + 1 < g->taps ? b + tap_size : g->w + (first + columns) * apart;
+        const int64_t pitch = g->back ? columns : g->n, part = FD(ceil_div)(g->k, uses);
         if (packed) {
             FD(pack)(scratch, b, apart, g->back ? 1 : g->n, columns, g->k, columns);
             b = scratch;
-        } else if (t + 1 < g->taps) {
-            ahead = (FD(tile_ahead)){b + tap_size, g->n, 1};
         }
         for (int64_t e = g->start[t]; e < g->start[t + 1]; e++)
-            for (int64_t n = 0, rows; n < g->p->batch; n += rows) {
+            for (int64_t n = 0, rows; n < g->p->batch; n += rows, next += part * pitch) {
                 rows = FD(least)(g->p->batch - n, MR);
                 while (!FD(gemm_lies)(rows)) rows--; /* the micro-kernel reads no row that is not there */
                 T *to = g->to + n * g->to_image + g->to_pixel[e] * g->n + first;
                 const FD(tile_end) end = {
                     .c = to, .pitch = g->to_image, .columns = columns, .rows = (int)rows, .resumed = (int)g->begun[e]};
                 FD(gemm_tile)(&end, g->from + n * g->from_image + g->from_pixel[e] * g->k, g->from_image, 1, b,
-                              packed ? columns : g->n, g->k, ahead);
-                ahead = GEMM_NOTHING;
+                              packed ? columns : g->n, g->k, (FD(tile_ahead)){next, pitch, uses});
             }
     }
     if (!FD(finish_pixels)(g, first, columns)) __atomic_store_n(&g->finite, 0, __ATOMIC_RELAXED);
@@ -128,18 +127,19 @@ static void FD(small_taps_dw_task)(void *arg, int64_t task, void *scratch) {
     const int64_t blocks = FD(ceil_div)(g->k, TAP_DW_CHANNELS), tap = task / blocks;
     const int64_t first = task % blocks * TAP_DW_CHANNELS, channels = FD(least)(g->k - first, TAP_DW_CHANNELS);
     const int64_t steps = (g->start[tap + 1] - g->start[tap]) * p->batch, panels = FD(tap_panels)(g->n);
-    T *x = scratch, *dy = x + steps * channels + MR, *to = g->to + (tap * g->k + first) * g->n;
-    T *at = x;
+    T *x = scratch, *const dy = x + steps * channels + MR, *to = g->to + (tap * g->k + first) * g->n;
+    int64_t step = 0;
     for (int64_t e = g->start[tap]; e < g->start[tap + 1]; e++)
-        for (int64_t n = 0; n < p->batch; n++, at += channels)
-            memcpy(at, g->from + n * g->from_image + g->from_pixel[e] * g->k + first, (size_t)channels * sizeof(T));
-    at = dy;
-    for (int64_t j = 0; j < panels; j++) {
-        const int64_t column = FD(tap_column)(g->n, j), columns = FD(tap_column)(g->n, j + 1) - column;
-        for (int64_t e = g->start[tap]; e < g->start[tap + 1]; e++)
-            for (int64_t n = 0; n < p->batch; n++, at += columns)
-                memcpy(at, g->dy + n * g->to_image + g->to_pixel[e] * g->n + column, (size_t)columns * sizeof(T));
-    }
+        for (int64_t n = 0; n < p->batch; n++, step++) {
+            const T *from = g->from + n * g->from_image + g->from_pixel[e] * g->k + first;
+            const T *row = g->dy + n * g->to_image + g->to_pixel[e] * g->n;
+            for (int64_t c = 0; c < channels; c += VL) vstore(x + step * channels + c, vload(from + c));
+            for (int64_t j = 0; j < panels; j++) {
+                const int64_t column = FD(tap_column)(g->n, j), columns = FD(tap_column)(g->n, j + 1) - column;
+                for (int64_t v = 0; v < columns; v += VL)
+                    vstore(dy + column * steps + step * columns + v, vload(row + column + v));
+            }
+        }
     for (int64_t c = 0; c < channels && !fd_stopped(); c += MR)
         for (int64_t j = 0; j < panels; j++) {
             const int64_t column = FD(tap_column)(g->n, j), columns = FD(tap_column)(g->n, j + 1) - column;
@@ -147,6 +147,8 @@ static void FD(small_taps_dw_task)(void *arg, int64_t task, void *scratch) {
                                       .pitch = g->n,
                                       .columns = columns,
                                       .rows = (int)FD(least)(channels - c, MR)};
+            for (int i = 0; i < MR; i++) /* a tile of few steps is done before its own c has come from memory */
+                for (int64_t l = 0; l < columns; l += LINE) __builtin_prefetch(end.c + (MR + i) * g->n + l, 1);
             FD(gemm_tile)(&end, x + c, 1, channels, dy + column * steps, columns, steps, GEMM_NOTHING);
         }
 }

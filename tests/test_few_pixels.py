@@ -37,6 +37,7 @@ class TestFewPixels(Matrix):
                 case((3, 5, 7, 64), (1, 1, 64, 32), (32,), stride=2, layout="NHWC"),  # most of dx is zero
                 case((2, 2, 2, 32), (5, 5, 32, 32), padding=2, layout="NHWC"),  # some taps meet no pixel
                 case((9, 6, 6, 144), (3, 3, 144, 32), dilation=2, padding=1, layout="NHWC"),
+                case((3, 4, 4, 288), (3, 3, 288, 48), (48,), padding=1, layout="NHWC"),  # dw alone
             ],
         ),
         row(
@@ -70,6 +71,16 @@ def test_an_image_gives_the_same_bits_alone_and_in_company() -> None:
         for n in range(1, 12):
             for came, expected in zip(both(slice(n, 2 * n - n // 2)), whole):
                 np.testing.assert_array_equal(came, expected[n : 2 * n - n // 2])
+
+
+@needs_native
+@pytest.mark.parametrize(("batch", "algorithm"), [(24, "direct-nhwc"), (25, "winograd")])
+def test_whole_tiles_of_few_images_are_left_to_the_taps_in_dw(batch: int, algorithm: str) -> None:
+    x, w = drawn(3, (batch, 4, 4, 32), (3, 3, 32, 48), dtype="float32")
+    with fastdl.use(backend="native"):
+        ctx = F.conv2d_forward(x, w, padding=1, layout="NHWC")[1]
+    assert ctx.plan.algorithm == ctx.plan.dx_algorithm == "winograd"
+    assert ctx.plan.dw_algorithm == algorithm
 
 
 @pytest.mark.parametrize("engine", FAST_ENGINES)
