@@ -29,6 +29,7 @@ static int FD(run_bands)(FD(tap_sum) *s, FD(weights) *v, int threads) {
 static int FD(run_tap_sum)(FD(tap_sum) *s, FD(weights) *v, int threads) {
     const int64_t taps = s->p->strict ? 0 : FD(winograd_taps)(s);
     int rc = FD_OK, done = 0;
+    if (s->taps == 0 && s->out_c == 1) return FD(run_untouched)(s, v->bias, threads);
     if (taps > 0) rc = FD(run_winograd)(&done, s, v, taps, threads);
     if (rc == FD_OK && !done && FD(in_points)(s)) return FD(run_points)(s, v, threads);
     if (rc == FD_OK && !done && FD(is_strided)(s)) return FD(run_strided)(s, v, threads);
@@ -122,7 +123,8 @@ static int FD(fd_conv_dx)(void *dx, const void *dy, const void *w, const void *b
     int64_t *memory;
     rc = FD(tap_tables)(&s, p->kernel, &memory);
 
-    const int64_t residues = p->stride[0] * p->stride[1] * p->stride[2];
+    const int met = !p->channels_last && FD(meets_points)(p); /* points.h has all residues at once */
+    const int64_t residues = met ? 1 : p->stride[0] * p->stride[1] * p->stride[2];
     for (int64_t r = 0; r < residues && rc == FD_OK; r++) {
         const int64_t residue[3] = {r / p->stride[2] / p->stride[1], r / p->stride[2] % p->stride[1], r % p->stride[2]};
         s.taps = 1;
@@ -146,6 +148,7 @@ static int FD(fd_conv_dx)(void *dx, const void *dy, const void *w, const void *b
             s.out += residue[i] * whole[i];
             empty |= axis->lattice <= 0;
         }
+        if (met) FD(points_of_dy)(&s);
         if (!empty) rc = FD(run_tap_sum)(&s, &v, threads);
     }
     fd_free(memory);

@@ -219,6 +219,21 @@ static int FD(pointwise_dw)(T *dw, const T *dy, const T *x, const fd_conv *p, in
     return FD(run_gemm)(&g, outputs, channels, p->batch * pixels, threads);
 }
 
+/* The same of a stride, for the pixels that it meets. */
+static int FD(met_dw)(T *dw, const T *dy, const T *x, const fd_conv *p, int threads) {
+    fd_conv dense = *p;
+    for (int i = 0; i < 3; i++) dense.in[i] = p->out[i], dense.stride[i] = 1;
+    if (p->asked != NULL) return FD(pointwise_dw)(dw, dy, x, &dense, threads);
+    const int64_t count = p->batch * p->in_channels * p->out[0] * p->out[1] * p->out[2];
+    T *pixels = fd_alloc((size_t)(count + 1) * sizeof(T));
+    if (pixels == NULL) return FD_NOMEM;
+    FD(met) g = {.p = p, .x = x, .to = pixels};
+    int rc = fd_parallel(FD(met_task), &g, p->batch, 0, fd_threads_for(count, threads));
+    if (rc == FD_OK) rc = FD(pointwise_dw)(dw, dy, pixels, &dense, threads);
+    fd_free(pixels);
+    return rc;
+}
+
 /* computes  dw with respect to w of y = x * w
  * shapes    dy (N, O, OD, OH, OW), x (N, C, D, H, W), dw (O, C/groups, KD, KH, KW)
  * layout    as fd_conv_fwd
@@ -241,6 +256,7 @@ static int FD(fd_conv_dw)(void *dw, const void *dy, const void *x, const fd_conv
     const int windows_fit = pixels * FD(row_of_windows)(p) * TBYTES <= SMALL_DW_BYTES;
     if (taken || (FD(is_small)(p) && windows_fit)) return FD(small_dw)(dw, dy, x, p, threads);
     if (p->groups == 1 && FD(pointwise)(p)) return FD(pointwise_dw)(dw, dy, x, p, threads);
+    if (p->groups == 1 && FD(meets_points)(p)) return FD(met_dw)(dw, dy, x, p, threads);
     if (FD(few_last)(p)) return FD(run_dw_last)(dw, dy, x, p, threads);
     if (FD(asked)(p, FD_DIRECT)) return FD_OK;
     const int last = (int)p->channels_last;

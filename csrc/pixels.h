@@ -220,3 +220,33 @@ static int FD(run_pixels)(int *finite, const FD(tap_sum) *s, FD(weights) *v, int
     fd_free(g.panels);
     return rc;
 }
+
+typedef struct {
+    const FD(tap_sum) *s;
+    const T *pixel; /* of all groups */
+} FD(untouched);
+
+static void FD(untouched_task)(void *arg, int64_t task, void *scratch) {
+    (void)scratch;
+    const FD(untouched) *g = arg;
+    const FD(tap_sum) *s = g->s;
+    const int64_t row = task % s->axis[1].lattice, a = task / s->axis[1].lattice, depth = a % s->axis[0].lattice;
+    T *out = s->out + a / s->axis[0].lattice * s->out_n + depth * s->out_s[0] + row * s->out_s[1];
+    for (int64_t q = 0; q < s->axis[2].lattice; q++, out += s->out_s[2])
+        memcpy(out, g->pixel, (size_t)(s->groups * s->outputs) * sizeof(T));
+}
+
+/* Pixels that no tap touches, since the stride is larger than the kernel: zero, or what their bias becomes. */
+static int FD(run_untouched)(const FD(tap_sum) *s, const T *bias, int threads) {
+    if (FD(asked)(s->p, FD_DIRECT_NHWC)) return FD_OK;
+    const int64_t outputs = s->groups * s->outputs, rows = s->batch * s->axis[0].lattice * s->axis[1].lattice;
+    T *pixel = fd_alloc((size_t)outputs * sizeof(T));
+    if (pixel == NULL) return FD_NOMEM;
+    for (int64_t o = 0; o < outputs; o++) pixel[o] = bias == NULL ? 0 : bias[o];
+    if (s->act != FD_LINEAR) FD(act_row)(pixel, pixel, outputs, s->act, s->alpha);
+    FD(untouched) g = {.s = s, .pixel = pixel};
+    threads = fd_threads_for(rows * s->axis[2].lattice * FD(ceil_div)(outputs, VL), threads);
+    const int rc = fd_parallel(FD(untouched_task), &g, rows, 0, threads);
+    fd_free(pixel);
+    return rc;
+}

@@ -1,15 +1,17 @@
-/* points.h: a convolution of one pixel an output, channels first, as matrix products of the weights and the pixels.
+/* points.h: a convolution with a kernel of one pixel, channels first, as matrix products of the weights and the pixels.
  *
  * # Design: an output meets one pixel of each channel, so the pixels of all images are the columns of one product, and
  * images as small as 7x7 fill its vectors. A task packs some panels of columns, from every stride-th pixel where there
- * is a stride, and multiplies each of them by all weights. Meanwhile it asks for what the next task will pack: a
- * product of few outputs is over before that has come from memory.
+ * is a stride, and multiplies each of them by all weights. With respect to the input of a stride, the pixels of dy are
+ * columns in the same way, and a tile is spread over dx on its way out, with what lies between its pixels. The gradient
+ * of the weights of a stride gathers the pixels that it meets, and is the product of conv_dw.h then.
  *
  * Order of summation: bias, then channels ascending, one accumulator an output.
  */
 
 typedef struct {
     const FD(tap_sum) *s;
+    int spread;                    /* over an input that a stride has met */
     int64_t run, lanes;            /* pixels of an image that lie evenly apart, and of all images */
     int64_t vectors, panels;       /* of lanes; panels differ by one vector at most */
     int64_t in_task, tasks, parts; /* panels of a task, tasks and panels of weights of a group */
@@ -27,28 +29,52 @@ static const T *FD(point_source)(const FD(points) *g, int64_t group, int64_t lan
     return src;
 }
 
-/* computes  to[c][i] = the source of pixel lane + i in channel c, for i < lanes, and 0 below width
- * shapes    to (channels, width), width in whole vectors
- * layout    as written
+/* Neighbouring pixels that go into a panel: to[c * width ...] is from[c * src_c ...], `room` elements at most. */
+typedef struct {
+    const T *from;
+    T *to;
+    int32_t count, room, width;
+} FD(point_run);
+
+/* At most so many make up the panels of a task: one for each vector of a panel, and others where rows end in between.
+ */
+static int64_t FD(point_runs)(const FD(points) *g) {
+    const int64_t lanes = g->in_task * NR;
+    return FD(whole)(lanes / VL + lanes / g->run + g->in_task + 2, 2);
+}
+
+/* computes  packed = panels first .. past - 1: [c][lane], zero behind the last lane
+ * shapes    each (channels, its width), width in whole vectors; runs (point_runs)
+ * layout    one panel after the other
  * touches   exactly those elements
- * order     none */
-static void FD(pack_points)(T *to, const FD(points) *g, int64_t group, int64_t lane, int64_t lanes, int64_t width) {
+ * order     none
+ * Channel by channel for all panels together, as memory has them, so that it comes as one stream. */
+static void FD(pack_points)(T *packed, FD(point_run) *runs, const FD(points) *g, int64_t group, int64_t first,
+                            int64_t past) {
     const FD(tap_sum) *s = g->s;
     const int64_t step = s->axis[2].step * s->src_s[2];
-    if (lanes < width) memset(to, 0, (size_t)(s->channels * width) * sizeof(T));
-    if (step == 1 && lanes == NR && lane % g->run + lanes <= g->run) {
-        const T *from = FD(point_source)(g, group, lane);
-        for (int64_t c = 0; c < s->channels; c++, from += s->src_c, to += NR)
-            for (int j = 0; j < NV; j++) vstore(to + j * VL, vload(from + j * VL));
-        return;
+    const FD(point_run) *end = runs;
+    FD(point_run) *next = runs;
+    for (int64_t j = first; j < past; j++) {
+        const int64_t lane = FD(points_start)(g, j), width = FD(points_start)(g, j + 1) - lane;
+        const int64_t lanes = FD(least)(width, g->lanes - lane);
+        if (lanes < width) memset(packed, 0, (size_t)(s->channels * width) * sizeof(T));
+        for (int64_t i = 0; i < lanes; i += next++->count) {
+            const int64_t row = g->run - (lane + i) % g->run;
+            next->from = FD(point_source)(g, group, lane + i);
+            next->to = packed + i;
+            next->count = (int32_t)FD(least)(FD(least)(row, lanes - i), VL);
+            next->room = (int32_t)(width - i);
+            next->width = (int32_t)width;
+        }
+        packed += s->channels * width;
     }
-    for (int64_t i = 0, n; i < lanes; i += n) { /* what a vector has too much is written over by the next one */
-        n = FD(least)(FD(least)(g->run - (lane + i) % g->run, lanes - i), VL);
-        const T *from = FD(point_source)(g, group, lane + i);
-        const int64_t room = FD(least)(width - i, VL);
-        for (int64_t c = 0; c < s->channels; c++, from += s->src_c)
-            vstore_upto(to + c * width + i, vload_step(from, step, n), room);
-    }
+    end = next;
+    for (int64_t c = 0; c < s->channels; c++)
+        for (const FD(point_run) *r = runs; r < end; r++) { /* what is too much is written over by the next one */
+            const V v = vload_step(r->from + c * s->src_c, step, r->count);
+            vstore_upto(r->to + c * r->width, v, r->room);
+        }
 }
 
 /* The rows of a tile whose pixels lie in several images, or have an activation of their own, to where they belong. */
@@ -65,28 +91,68 @@ static void FD(store_points)(const FD(points) *g, T *out, T *tile, int64_t lane,
     }
 }
 
+/* Where output i of one channel of y lies in the same channel of x. */
+static int64_t FD(point_met)(const fd_conv *p, int64_t i) {
+    const int64_t row = i / p->out[2], depth = row / p->out[1];
+    const int64_t line = depth * p->stride[0] * p->in[1] + row % p->out[1] * p->stride[1];
+    return line * p->in[2] + i % p->out[2] * p->stride[2];
+}
+
+/* The rows of a tile to the pixels of dx that the stride has met. What lies behind each, up to the next one, has no
+ * product: it is zero, or what a transposed convolution makes of its bias. */
+static void FD(spread_points)(const FD(points) *g, T *out, const T *bias, T *tile, int64_t lane, int64_t lanes,
+                              int rows) {
+    const FD(tap_sum) *s = g->s;
+    const fd_conv *p = s->p;
+    const int64_t pixels = g->lanes / s->batch, size = p->in[0] * p->in[1] * p->in[2], step = p->stride[2];
+    int64_t at[NR + 1] = {0}, first[NR], past[NR], runs = 0;
+    for (int64_t i = 0; i < lanes; at[++runs] = i) {
+        const int64_t pixel = (lane + i) % pixels, image = (lane + i) / pixels * s->out_n;
+        const int64_t row = FD(least)(FD(least)(p->out[2] - pixel % p->out[2], lanes - i), VL);
+        i += row;
+        first[runs] = image + FD(point_met)(p, pixel);
+        past[runs] = image + (pixel + row == pixels ? size : FD(point_met)(p, pixel + row));
+    }
+    for (int i = 0; i < rows; i++, tile += NR, out += s->out_c) {
+        T none[VL] = {bias[i]};
+        if (s->act != FD_LINEAR) {
+            FD(act_row)(tile, tile, lanes, s->act, s->alpha);
+            FD(act_row)(none, none, 1, s->act, s->alpha);
+        }
+        const V rest = vset1(none[0]);
+        for (int64_t r = 0; r < runs; r++) {
+            const int64_t n = at[r + 1] - at[r];
+            const V sums = vload_upto(tile + at[r], n);
+            int64_t j = first[r];
+            if (step == 2) {
+                vstore_upto(out + j, vinterleave_low(sums, rest), FD(least)(2 * n, past[r] - j));
+                if (2 * n > VL)
+                    vstore_upto(out + j + VL, vinterleave_high(sums, rest), FD(least)(2 * n, past[r] - j) - VL);
+                j += 2 * n;
+            }
+            for (; j < past[r]; j += VL) vstore_upto(out + j, rest, past[r] - j);
+            if (step != 2) vstore_step(out + first[r], sums, step, n);
+        }
+    }
+}
+
 static void FD(points_task)(void *arg, int64_t task, void *scratch) {
     const FD(points) *g = arg;
     const FD(tap_sum) *s = g->s;
     const int64_t group = task / g->tasks, first = task % g->tasks * g->in_task, depth = s->channels;
     const int64_t past = FD(least)(first + g->in_task, g->panels), pixels = g->lanes / s->batch;
-    const int64_t step = s->axis[2].step * s->src_s[2];
     const T *panel = s->panels + group * g->parts * (1 + depth) * MR;
     T tile[MR * NR] __attribute__((aligned(64)));
-    T *packed = scratch;
-    for (int64_t j = first; j < past; j++) {
-        const int64_t lane = FD(points_start)(g, j), width = FD(points_start)(g, j + 1) - lane;
-        FD(pack_points)(packed, g, group, lane, FD(least)(width, g->lanes - lane), width);
-        packed += depth * width;
-    }
+    T *packed;
+    FD(pack_points)((T *)((FD(point_run) *)scratch + FD(point_runs)(g)), scratch, g, group, first, past);
     for (int64_t o = 0; o < g->parts && !fd_stopped(); o++, panel += (1 + depth) * MR) {
         const int rows = (int)FD(least)(s->outputs - o * MR, MR);
         T *out = s->out + (group * s->outputs + o * MR) * s->out_c;
-        packed = scratch;
+        packed = (T *)((FD(point_run) *)scratch + FD(point_runs)(g));
         for (int64_t j = first; j < past; j++) {
             const int64_t lane = FD(points_start)(g, j), width = FD(points_start)(g, j + 1) - lane;
             const int64_t lanes = FD(least)(width, g->lanes - lane), at = lane % pixels;
-            const int plain = at + lanes <= pixels && (s->act == FD_LINEAR || s->act == FD_RELU);
+            const int plain = !g->spread && at + lanes <= pixels && (s->act == FD_LINEAR || s->act == FD_RELU);
             FD(tile_end) end = {.c = tile, .pitch = NR, .columns = width, .rows = rows, .start = panel};
             if (plain) {
                 end.c = out + lane / pixels * s->out_n + at;
@@ -94,16 +160,32 @@ static void FD(points_task)(void *arg, int64_t task, void *scratch) {
                 end.columns = lanes;
                 end.rectified = s->act == FD_RELU;
             }
-            FD(tile_ahead) ahead = GEMM_NOTHING;
-            if (j + g->in_task < g->panels) { /* the last line: the first was the last of the panel before */
-                const T *next = FD(point_source)(g, group, FD(points_start)(g, j + g->in_task)) + (VL - 1) * step;
-                ahead = (FD(tile_ahead)){next + o * depth / g->parts * s->src_c, s->src_c, g->parts};
-            }
-            FD(gemm_tile)(&end, panel + MR, 1, MR, packed, width, depth, ahead);
-            if (!plain) FD(store_points)(g, out, tile, lane, lanes, rows);
+            FD(gemm_tile)(&end, panel + MR, 1, MR, packed, width, depth, GEMM_NOTHING);
+            if (g->spread)
+                FD(spread_points)(g, out, panel, tile, lane, lanes, rows);
+            else if (!plain)
+                FD(store_points)(g, out, tile, lane, lanes, rows);
             packed += depth * width;
         }
     }
+}
+
+/* Whether a stride meets pixels of the input, one an output, each of which exists. */
+static int FD(meets_points)(const fd_conv *p) {
+    int alone = 1;
+    for (int i = 0; i < 3; i++) alone = alone && p->kernel[i] == 1 && p->pad[i] == 0;
+    return alone && p->stride[0] * p->stride[1] * p->stride[2] > 1;
+}
+
+/* The same of the gradient of such an input: the pixels of dy, of which a tap sum has one row. */
+static void FD(points_of_dy)(FD(tap_sum) *s) {
+    int64_t pixels = 1;
+    for (int i = 0; i < 3; i++) {
+        pixels *= s->p->out[i];
+        s->axis[i].lattice = s->axis[i].source = i < 2 ? 1 : pixels;
+    }
+    s->out_s[0] = s->out_s[1] = pixels;
+    s->out_s[2] = 1;
 }
 
 /* Whether each output is of one pixel, which exists, and outputs lie side by side. */
@@ -122,6 +204,7 @@ static int FD(in_points)(const FD(tap_sum) *s) {
 static int FD(run_points)(FD(tap_sum) *s, FD(weights) *v, int threads) {
     if (FD(asked)(s->p, FD_GEMM)) return FD_OK;
     FD(points) g = {.s = s, .run = s->axis[2].lattice, .parts = FD(ceil_div)(s->outputs, MR)};
+    g.spread = s->crops && FD(meets_points)(s->p);
     g.lanes = s->batch * s->axis[0].lattice * s->axis[1].lattice * g.run;
     g.vectors = FD(ceil_div)(g.lanes, VL);
     const int64_t row = FD(most)(s->channels, 1) * VL * TBYTES, fit = FD(most)(FD_BAND_BYTES / row, 1);
@@ -134,9 +217,36 @@ static int FD(run_points)(FD(tap_sum) *s, FD(weights) *v, int threads) {
     if (memory == NULL) return FD_NOMEM;
     s->panels = v->panels = memory;
     v->s = s;
+    const size_t scratch = (size_t)FD(point_runs)(&g) * sizeof(FD(point_run)) + (size_t)(g.in_task * most * row);
     int rc = fd_parallel(FD(pack_weights), v, s->groups * g.parts, 0, threads);
-    if (rc == FD_OK)
-        rc = fd_parallel(FD(points_task), &g, s->groups * g.tasks, (size_t)(g.in_task * most * row), threads);
+    if (rc == FD_OK) rc = fd_parallel(FD(points_task), &g, s->groups * g.tasks, scratch, threads);
     fd_free(memory);
     return rc;
+}
+
+typedef struct {
+    const fd_conv *p;
+    const T *x;
+    T *to;
+} FD(met);
+
+/* The pixels of an image that the stride meets, as an image of their own in the same layout. */
+static void FD(met_task)(void *arg, int64_t n, void *scratch) {
+    (void)scratch;
+    const FD(met) *g = arg;
+    const fd_conv *p = g->p;
+    const int64_t channels = p->in_channels, last = p->channels_last, columns = p->out[2], step = p->stride[2];
+    const int64_t size = p->in[0] * p->in[1] * p->in[2], pixels = p->out[0] * p->out[1] * columns;
+    const T *from = g->x + n * channels * size;
+    T *to = g->to + n * channels * pixels;
+    for (int64_t c = 0; c < (last ? 1 : channels); c++, from += size)
+        for (int64_t i = 0; i < pixels; i += columns) {
+            const T *row = from + FD(point_met)(p, i) * (last ? channels : 1);
+            for (int64_t j = 0; last && j < columns; j++, row += step * channels, to += channels)
+                memcpy(to, row, (size_t)channels * sizeof(T));
+            for (int64_t j = 0, run; !last && j < columns; j += run, to += run) {
+                run = FD(least)(columns - j, VL);
+                vstore_upto(to, vload_step(row + j * step, step, run), run);
+            }
+        }
 }
