@@ -322,6 +322,7 @@ static int FD(fd_rnn_bwd)(void *dz, void *ds, void *dh0, void *dc0, const void *
 
 #undef RNN_GATES
 #undef RNN_GROUP_BYTES
+#undef RNN_JOINED_BYTES
 #undef RNN_KEPT
 #undef RNN_LIES
 #undef RNN_NEAR_BYTES

@@ -16,6 +16,7 @@
 
 #define RNN_GATES(kind) ((kind) == FD_LSTM ? 4 : (kind) >= FD_GRU ? 3 : 1)
 #define RNN_NEAR_BYTES (1024 * 1024)       /* of weights that a level-2 cache may keep from step to step */
+#define RNN_JOINED_BYTES (512 * 1024)      /* the same where each few rows of a step read all of them again */
 #define RNN_FAR_ROWS 64                    /* a task at most where there are more */
 #define RNN_ONCE_ROWS 256                  /* the same where there is one step */
 #define RNN_LIES (GEMM_ASKS ? 4 * MR : MR) /* rows for which weights that serve one step are not worth packing */
@@ -171,7 +172,7 @@ static int FD(rnn_run)(FD(rnn) *r, fd_task task, int64_t tiles_a_row, int thread
     r->lanes = FD(least)(r->rows, sizes->batch);
     const int plain = r->dz == NULL && sizes->kind < FD_GRU; /* nothing stands between inputs and state */
     const int64_t weights = r->columns * (sizes->units + r->input.k) * TBYTES;
-    r->joined = plain && !once && sizes->batch >= MR && weights <= RNN_NEAR_BYTES;
+    r->joined = plain && !once && sizes->batch >= MR && weights <= RNN_JOINED_BYTES;
     r->across = r->padded + (r->joined ? r->input.k : 0);
     r->group = r->rows;
     if (r->joined) {
