@@ -9,14 +9,15 @@
  *             so that a vector holds (column tap, channel) pairs and few channels still fill it
  *
  * A task owns a block of outputs and channels for every image and keeps their sums in scratch, so no two threads add
- * to the same number and no partial result is ever combined.
+ * to the same number and no partial result is ever combined. The pixels of one tap and vector meet all outputs of the
+ * block while they are near.
  *
  * Order of summation: one accumulator an element, pixels ascending in images ascending.
  */
 
 #define DW_SUM_BYTES (256 * 1024)  /* sums of a task, and */
 #define DW_BAND_BYTES (384 * 1024) /* patches and panels of a band: together they stay in the level-2 cache */
-#define DW_OUTPUTS 32
+#define DW_OUTPUTS 128
 #define DW_CHANNELS 64
 
 typedef struct {
@@ -113,22 +114,22 @@ static void FD(dw_task)(void *arg, int64_t task, void *scratch) {
                 const int64_t rows = FD(least)(p->out[1] - row, g->rows);
                 FD(copy_patches)(patches, &t, n, group * g->channels + first_c, channels, depth, row);
                 FD(copy_panels)(panels, &t, n, group * g->outputs + first_o, outputs, depth, row, rows);
-                for (int64_t o = 0; o < outputs; o += MR)
-                    for (int64_t v = 0; v < vectors; v += chunk)
-                        for (int64_t tap = 0; tap < g->taps; tap++) {
-                            const int64_t columns = g->tight ? 1 : p->kernel[2], j = tap % columns;
-                            const int64_t i = tap / columns % p->kernel[1], d = tap / columns / p->kernel[1];
-                            const int64_t offset =
-                                d * patch + (i * p->dilation[1] * t.width + j * p->dilation[2]) * t.lanes;
-                            const int count = (int)FD(least)(vectors - v, chunk);
-                            const T *columns_of[NV] = {0};
-                            for (int k = 0; k < count; k++)
-                                columns_of[k] = patches + offset + (v + k) * (g->tight ? VL : patch * p->kernel[0]);
+                for (int64_t v = 0; v < vectors; v += chunk)
+                    for (int64_t tap = 0; tap < g->taps; tap++) { /* whose pixels stay in the level-1 cache */
+                        const int64_t columns = g->tight ? 1 : p->kernel[2], j = tap % columns;
+                        const int64_t i = tap / columns % p->kernel[1], d = tap / columns / p->kernel[1];
+                        const int64_t offset =
+                            d * patch + (i * p->dilation[1] * t.width + j * p->dilation[2]) * t.lanes;
+                        const int count = (int)FD(least)(vectors - v, chunk);
+                        const T *columns_of[NV] = {0};
+                        for (int k = 0; k < count; k++)
+                            columns_of[k] = patches + offset + (v + k) * (g->tight ? VL : patch * p->kernel[0]);
+                        for (int64_t o = 0; o < outputs; o += MR)
                             FD(dw_tile)(sums + (tap * rows_of_tap + o) * pitch + v * VL, pitch,
                                         panels + o * rows * p->out[2], columns_of, rows, p->out[2],
                                         p->stride[1] * t.width * t.lanes, p->stride[2] * t.lanes,
                                         (int)FD(least)(outputs - o, MR), count);
-                        }
+                    }
             }
 
     for (int64_t tap = 0; tap < g->taps; tap++)
@@ -141,15 +142,20 @@ static void FD(dw_task)(void *arg, int64_t task, void *scratch) {
             }
 }
 
-/* Blocks of outputs and channels, then rows of a band; functions of the sizes only. */
-static void FD(plan_dw)(FD(dw) *g) {
+/* n in as few parts of at most `most` as there can be: the largest of them. */
+static int64_t FD(even_part)(int64_t n, int64_t most) { return FD(ceil_div)(n, FD(ceil_div)(n, most)); }
+
+/* Blocks of outputs and channels, then rows of a band. Large blocks copy less of x and dy, and neither they nor the
+ * rows have a say in the order of any sum: the number of threads may decide. */
+static void FD(plan_dw)(FD(dw) *g, int threads) {
     const fd_conv *p = g->p;
     const int64_t *kernel = p->kernel;
     int64_t part[3];
     g->tight = g->channels % VL != 0 && p->dilation[2] == 1;
     g->taps = g->tight ? kernel[0] * kernel[1] : kernel[0] * kernel[1] * kernel[2];
-    g->output_block = FD(least)(g->outputs, DW_OUTPUTS);
-    g->channel_block = FD(least)(g->channels, DW_CHANNELS);
+    const int64_t tasks = threads > 1 ? 2 * threads : 1; /* at least */
+    g->output_block = FD(least)(g->outputs, FD(whole)(FD(even_part)(g->outputs, DW_OUTPUTS), MR));
+    g->channel_block = FD(least)(g->channels, FD(whole)(FD(even_part)(g->channels, DW_CHANNELS), VL));
     g->width = (p->out[2] - 1) * p->stride[2] + (kernel[2] - 1) * p->dilation[2] + 1;
     g->rows = p->out[1];
     for (;;) {
@@ -161,7 +167,9 @@ static void FD(plan_dw)(FD(dw) *g) {
         g->height = (g->rows - 1) * p->stride[1] + (kernel[1] - 1) * p->dilation[1] + 1;
         FD(dw_scratch)(part, g);
         const int large = part[0] * TBYTES > DW_SUM_BYTES;
-        if (g->output_block > MR && (large || p->groups * g->output_blocks * g->channel_blocks < 4))
+        if (large && g->channel_block > 2 * VL)
+            g->channel_block = FD(whole)(g->channel_block / 2, VL);
+        else if (g->output_block > MR && (large || p->groups * g->output_blocks * g->channel_blocks < tasks))
             g->output_block = FD(whole)(g->output_block / 2, MR);
         else if (large && g->channel_block > VL)
             g->channel_block = FD(whole)(g->channel_block / 2, VL);
@@ -268,10 +276,12 @@ static int FD(fd_conv_dw)(void *dw, const void *dy, const void *x, const fd_conv
     g.in = last ? p->out_channels : taps;
     g.tap = last ? g.channels * p->out_channels : 1;
     g.group = g.outputs * g.out;
-    FD(plan_dw)(&g);
+    /* In terms of the vectors that blocks of any size have. */
+    const int64_t vectors = FD(ceil_div)(g.channels * taps, VL);
+    threads = fd_threads_for(p->batch * p->out[0] * p->out[1] * p->out[2] * p->out_channels * vectors, threads);
+    FD(plan_dw)(&g, threads);
     int64_t part[3];
     FD(dw_scratch)(part, &g);
-    const int64_t work = p->batch * p->out[0] * p->out[1] * p->out[2] * p->out_channels * g.taps * g.vectors;
     return fd_parallel(FD(dw_task), &g, p->groups * g.output_blocks * g.channel_blocks,
-                       (size_t)(part[0] + part[1] + part[2]) * sizeof(T), fd_threads_for(work, threads));
+                       (size_t)(part[0] + part[1] + part[2]) * sizeof(T), threads);
 }
