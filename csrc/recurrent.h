@@ -7,14 +7,19 @@
 
 /* ---- forward ------------------------------------------------------------------------------------------------ */
 
-/* What a step leaves in the outputs: h at `at`, and in `previous` what it was before. */
-FD_INLINE void FD(rnn_leave)(const FD(rnn) *r, int64_t at, V was, V h, int64_t n) {
-    if (r->previous != NULL) vstore_upto(r->previous + at, was, n);
-    vstore_upto(r->hs + at, h, n);
+/* What a step leaves in the outputs at u of row `at`: h, and in `previous` what it was before. */
+FD_INLINE void FD(rnn_leave)(const FD(rnn) *r, int64_t at, int64_t next, int64_t u, V was, V h, int64_t n) {
+    const int64_t units = r->sizes.units;
+    vstore_upto(r->hs + at * units + u, h, n);
+    if (r->previous == NULL) return;
+    vstore_upto(r->previous + at * units + u, was, n);
+    FD(rnn_ask)(r->hs, units, 1, next, u);
+    FD(rnn_ask)(r->previous, units, 1, next, u);
 }
 
-/* One row of units: the gates from the products z and s, then c and h in place; `at` is the row in the outputs. */
-static void FD(lstm_row)(const FD(rnn) *r, T *h, T *c, const T *s, int64_t at) {
+/* One row of units: the gates from the products z and s, then c and h in place; `at` is the row in the outputs, and
+ * `next` that of the row which follows. */
+static void FD(lstm_row)(const FD(rnn) *r, T *h, T *c, const T *s, int64_t at, int64_t next) {
     const int64_t units = r->sizes.units;
     const T *p = r->peepholes;
     T *kept = r->gates == NULL ? NULL : r->gates + at * 4 * units;
@@ -33,19 +38,22 @@ static void FD(lstm_row)(const FD(rnn) *r, T *h, T *c, const T *s, int64_t at) {
         if (p != NULL) gate[3] += vload_upto(p + 2 * units + u, n) * cell;
         gate[3] = FD(vsigmoid)(gate[3]);
         const V y = gate[3] * FD(vtanh)(cell);
-        FD(rnn_leave)(r, at * units + u, vload(h + u), y, n);
+        FD(rnn_leave)(r, at, next, u, vload(h + u), y, n);
         vstore(c + u, cell);
         vstore(h + u, y);
-        for (int g = 0; g < 4 && kept != NULL; g++) vstore_upto(kept + g * units + u, gate[g], n);
+        if (kept == NULL) continue;
+        for (int g = 0; g < 4; g++) vstore_upto(kept + g * units + u, gate[g], n);
+        FD(rnn_ask)(r->gates, units, 4, next, u);
+        FD(rnn_ask)(r->previous_c, units, 1, next, u);
     }
 }
 
-static void FD(plain_row)(const FD(rnn) *r, T *h, const T *s, int64_t at) {
+static void FD(plain_row)(const FD(rnn) *r, T *h, const T *s, int64_t at, int64_t next) {
     const int64_t units = r->sizes.units;
     for (int64_t u = 0, n = units; u < units; u += VL, n -= VL) {
         const V sum = FD(rnn_sum)(r, s, r->b, 0, u);
         const V y = r->sizes.kind == FD_RNN_RELU ? FD(vact)(sum, FD_RELU, (V){0}) : FD(vtanh)(sum);
-        FD(rnn_leave)(r, at * units + u, vload(h + u), y, n);
+        FD(rnn_leave)(r, at, next, u, vload(h + u), y, n);
         vstore(h + u, y);
     }
 }
@@ -63,23 +71,24 @@ static void FD(gru_gates_row)(const FD(rnn) *r, T *q, const T *k, const T *z, T 
 }
 
 /* h, from the gates and from what the last columns of w_h gave. */
-static void FD(gru_state_row)(const FD(rnn) *r, T *h, const T *z, const T *s, const T *last, int64_t at) {
-    const int64_t units = r->sizes.units;
+static void FD(gru_state_row)(const FD(rnn) *r, T *h, const T *z, const T *s, const T *last, int64_t at, int64_t next) {
+    const int64_t units = r->sizes.units, parts = RNN_KEPT(r->sizes.kind);
     const int after = r->sizes.kind == FD_GRU;
-    T *kept = r->gates == NULL ? NULL : r->gates + at * RNN_KEPT(r->sizes.kind) * units;
+    T *kept = r->gates == NULL ? NULL : r->gates + at * parts * units;
     for (int64_t u = 0, n = units; u < units; u += VL, n -= VL) {
         const V update = vload(s + u), reset = vload(s + units + u), was = vload(h + u);
         V sum = vload(last + u);
         if (r->b_h != NULL) sum += vload_upto(r->b_h + 2 * units + u, n);
         const V candidate = FD(vtanh)(vload(z + 2 * units + u) + (after ? reset * sum : sum));
         const V y = update * was + (VC(1) - update) * candidate;
-        FD(rnn_leave)(r, at * units + u, was, y, n);
+        FD(rnn_leave)(r, at, next, u, was, y, n);
         vstore(h + u, y);
         if (kept == NULL) continue;
         vstore_upto(kept + u, update, n);
         vstore_upto(kept + units + u, reset, n);
         vstore_upto(kept + 2 * units + u, candidate, n);
         if (after) vstore_upto(kept + 3 * units + u, sum, n);
+        FD(rnn_ask)(r->gates, units, parts, next, u);
     }
 }
 
@@ -133,16 +142,18 @@ static void FD(rnn_fwd_task)(void *arg, int64_t task, void *scratch) {
             }
             for (int64_t i = begin; i < past; i++) {
                 const int64_t at = (first + i) * r->sizes.steps + t;
+                const int64_t next = FD(rnn_next)(r, at, i + 1 < count ? 0 : count, t, r->sizes.reverse ? -1 : 1);
                 const T *zi = now + i * r->input.pitch, *si = sums + (i - begin) * r->outer.pitch;
                 T *hi = h + i * across, *ci = c + i * padded;
                 if (!FD(rnn_running)(r, first + i, t))
                     FD(rnn_leave_nothing)(r, at);
                 else if (kind == FD_LSTM)
-                    FD(lstm_row)(r, hi, ci, si, at);
+                    FD(lstm_row)(r, hi, ci, si, at, next);
                 else if (kind >= FD_GRU)
-                    FD(gru_state_row)(r, hi, zi, si, kind == FD_GRU ? si + 2 * units : last + i * r->inner.pitch, at);
+                    FD(gru_state_row)(r, hi, zi, si, kind == FD_GRU ? si + 2 * units : last + i * r->inner.pitch, at,
+                                      next);
                 else
-                    FD(plain_row)(r, hi, si, at);
+                    FD(plain_row)(r, hi, si, at, next);
             }
         }
     }
@@ -174,10 +185,12 @@ static int FD(fd_rnn_fwd)(void *hs, void *h, void *c, void *previous, void *gate
 
 /* ---- backward ----------------------------------------------------------------------------------------------- */
 
-/* One row: dz, in two places, from dh and dc; dc becomes that of the step before, and dh what reaches it other than by
+/* One row: dz, there and near, from dh and dc; dc becomes that of the step before, and dh what reaches it other than by
  * the weights. */
-static void FD(lstm_row_bwd)(const FD(rnn) *r, T *dz, T *near, T *dh, T *dc, const T *gates, const T *was_c) {
+static void FD(lstm_row_bwd)(const FD(rnn) *r, T *near, T *dh, T *dc, int64_t at, int64_t next) {
     const int64_t units = r->sizes.units;
+    const T *gates = r->gated + at * 4 * units, *was_c = r->was_c + at * units;
+    T *dz = r->dz + at * 4 * units;
     const T *p = r->peepholes;
     for (int64_t u = 0, n = units; u < units; u += VL, n -= VL) {
         const V i = vload_upto(gates + u, n), f = vload_upto(gates + units + u, n);
@@ -196,6 +209,10 @@ static void FD(lstm_row_bwd)(const FD(rnn) *r, T *dz, T *near, T *dh, T *dc, con
         if (p != NULL) dcell += vload_upto(p + u, n) * dz_i + vload_upto(p + units + u, n) * dz_f;
         vstore(dc + u, dcell);
         vstore(dh + u, (V){0});
+        FD(rnn_ask)(r->gated, units, 4, next, u);
+        FD(rnn_ask)(r->was_c, units, 1, next, u);
+        FD(rnn_ask)(r->dz, units, 4, next, u);
+        if (r->dhs != NULL) FD(rnn_ask)(r->dhs, units, 1, next, u);
     }
 }
 
@@ -205,8 +222,9 @@ static void FD(plain_row_bwd)(const FD(rnn) *r, T *dz, T *dh, const T *y) {
     memset(dh, 0, (size_t)r->sizes.units * sizeof(T));
 }
 
-static void FD(gru_row_bwd)(const FD(rnn) *r, T *dz, T *ds, T *dh, const T *gates, const T *was) {
-    const int64_t units = r->sizes.units;
+static void FD(gru_row_bwd)(const FD(rnn) *r, T *dz, T *ds, T *dh, int64_t at, int64_t next) {
+    const int64_t units = r->sizes.units, parts = RNN_KEPT(r->sizes.kind);
+    const T *gates = r->gated + at * parts * units, *was = r->was + at * units;
     for (int64_t u = 0, n = units; u < units; u += VL, n -= VL) {
         const V update = vload_upto(gates + u, n), reset = vload_upto(gates + units + u, n);
         const V candidate = vload_upto(gates + 2 * units + u, n), into = vload(dh + u);
@@ -215,12 +233,17 @@ static void FD(gru_row_bwd)(const FD(rnn) *r, T *dz, T *ds, T *dh, const T *gate
         vstore_upto(dz + u, dz_u, n);
         vstore_upto(dz + 2 * units + u, dz_g, n);
         vstore(dh + u, into * update);
+        FD(rnn_ask)(r->gated, units, parts, next, u);
+        FD(rnn_ask)(r->was, units, 1, next, u);
+        FD(rnn_ask)(r->dz, units, 3, next, u);
+        if (r->dhs != NULL) FD(rnn_ask)(r->dhs, units, 1, next, u);
         if (ds == NULL) continue;
         const V dz_r = FD(vact_bwd)(dz_g * vload_upto(gates + 3 * units + u, n), reset, FD_SIGMOID, into);
         vstore_upto(dz + units + u, dz_r, n);
         vstore_upto(ds + u, dz_u, n);
         vstore_upto(ds + units + u, dz_r, n);
         vstore_upto(ds + 2 * units + u, dz_g * reset, n);
+        FD(rnn_ask)(r->ds, units, 3, next, u);
     }
 }
 
@@ -262,15 +285,15 @@ static void FD(rnn_bwd_task)(void *arg, int64_t task, void *scratch) {
                 continue;
             }
             for (int64_t u = 0; r->dhs != NULL && u < units; u++) dhi[u] += r->dhs[at * units + u];
-            const T *gates = r->gated + at * kept;
+            const int64_t next = FD(rnn_next)(r, at, i + 1 < count ? 0 : count, t, r->sizes.reverse ? 1 : -1);
             if (kind == FD_LSTM) {
-                FD(lstm_row_bwd)(r, dz, a + i * r->columns, dhi, dc + i * padded, gates, r->was_c + at * units);
+                FD(lstm_row_bwd)(r, a + i * r->columns, dhi, dc + i * padded, at, next);
                 continue;
             }
             if (kind >= FD_GRU)
-                FD(gru_row_bwd)(r, dz, ds, dhi, gates, r->was + at * units);
+                FD(gru_row_bwd)(r, dz, ds, dhi, at, next);
             else
-                FD(plain_row_bwd)(r, dz, dhi, gates);
+                FD(plain_row_bwd)(r, dz, dhi, r->gated + at * kept);
             memcpy(a + i * r->columns, ds == NULL ? dz : ds, dz_bytes);
         }
         if (kind == FD_GRU_RESET_BEFORE) {

@@ -129,6 +129,20 @@ static int FD(rnn_running)(const FD(rnn) *r, int64_t n, int64_t t) { return r->l
 /* The step that is the i-th in the order of time. */
 static int64_t FD(rnn_step)(const FD(rnn) *r, int64_t i) { return r->sizes.reverse ? r->sizes.steps - 1 - i : i; }
 
+/* The row that comes after row `at` of step t: that of the next lane, or, after the last of `lanes` lanes, of the step
+ * onward; row `at` where there is none. */
+static int64_t FD(rnn_next)(const FD(rnn) *r, int64_t at, int64_t lanes, int64_t t, int64_t onward) {
+    if (lanes == 0) return at + r->sizes.steps;
+    return t + onward < 0 || t + onward >= r->sizes.steps ? at : at + onward - (lanes - 1) * r->sizes.steps;
+}
+
+/* Ask for a vector's share of a row of `parts` * units, while the vector at u of the row before is at work: line by
+ * line in order, though the row is read or written at `parts` places at a time, which the processor does not follow. */
+FD_INLINE void FD(rnn_ask)(const T *array, int64_t units, int64_t parts, int64_t row, int64_t u) {
+    const T *from = array + parts * (row * units + u);
+    for (int64_t j = 0; j < parts * VL; j += LINE) __builtin_prefetch(from + j);
+}
+
 /* What the inputs give at `steps` steps, the first of which is the i-th in the order of time. They are copied to x,
  * whose rows are as close as a tile's should be. */
 static void FD(rnn_inputs)(const FD(rnn) *r, T *near, T *z, T *x, int64_t first, int64_t count, int64_t i,
