@@ -12,7 +12,7 @@
  *
  * The transforms spread a NaN or an overflow over its whole tile. So a result that is not finite anywhere is thrown
  * away, and the caller computes the convolution directly: FD(run_winograd) says so in *finite.
- * Error: docs/numerics.md. Only float32 comes here; float64 is asked for its digits.
+ * Error: docs/numerics.md.
  *
  * Order of summation: channels ascending for each product, then the fixed transforms.
  * Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016; the points of F(4, 3) are
@@ -145,26 +145,6 @@ static void FD(winograd_weights_task)(void *arg, int64_t task, void *scratch) {
     FD(transform_weights)(g->weights, scratch, g, task % vectors * VL, task / vectors * VL);
 }
 
-/* computes  tile[i][o] = sum over c of a[i][c] * b[c][o]
- * shapes    a (rows, channels), b (channels, vectors * VL), tile (rows, vectors * VL)
- * layout    row-major with pitches pitch, outputs and outputs
- * touches   exactly those elements
- * order     c ascending
- * A function of its own: where GCC puts it into its caller, it is a tenth slower. */
-__attribute__((noinline)) static void FD(winograd_tile)(T *restrict tile, const T *restrict a, const T *restrict b,
-                                                        int64_t channels, int64_t pitch, int64_t outputs, int rows,
-                                                        int vectors) {
-    const T *columns[NV];
-    for (int j = 0; j < NV; j++) columns[j] = b + (j < vectors ? j : 0) * VL;
-    V acc[MR][NV];
-#define KERNEL(mr, nv)                                                                                        \
-    FD(clear)(acc, mr, nv);                                                                                   \
-    for (int64_t c = 0; c < channels; c++) FD(multiply_add)(acc, a + c, pitch, columns, c * outputs, mr, nv); \
-    FD(spill)(tile, outputs, acc, mr, nv)
-    FD_WITH_TILE(KERNEL, rows, vectors);
-#undef KERNEL
-}
-
 /* The scratch of a task: patch, tiles [product][tile][channels], products [product][tile][outputs]. */
 static size_t FD(winograd_scratch)(const FD(winograd) *g) {
     return (size_t)(FD(patch_size)(&g->by) + g->by.products * (g->tile_step + g->product_step)) * sizeof(T);
@@ -254,20 +234,28 @@ static void FD(channels_of_product)(int64_t *first, int64_t *channels, const FD(
 /* products[e][tile][o] = sum over the channels c of product e of tiles[e][tile][c] * weights[e][c][o]. */
 static void FD(multiply_tiles)(T *products, const T *tiles, const T *weights, const FD(winograd) *g, int64_t count) {
     const int64_t vectors = g->outputs / VL, chunks = FD(ceil_div)(vectors, NV), chunk = FD(ceil_div)(vectors, chunks);
+    const int narrow = g->channels == NARROW && g->outputs == NARROW;
     for (int64_t e = 0; e < g->by.products && !fd_stopped(); e++) {
         int64_t first, channels;
         FD(channels_of_product)(&first, &channels, g, e);
+        const T *of_product = weights + e * g->weight_step + first * g->outputs;
         for (int64_t o = 0; o < vectors; o += chunk)
-            for (int64_t t = 0; t < count; t += MR) {
+            for (int64_t t = 0, rows; t < count; t += rows) {
                 T *to = products + e * g->product_step + t * g->outputs + o * VL;
-                const T *a = tiles + e * g->tile_step + t * g->channels + first;
-                const T *b = weights + e * g->weight_step + first * g->outputs + o * VL;
-                const int rows = (int)FD(least)(count - t, MR), nv = (int)FD(least)(vectors - o, chunk);
-                const FD(tile_end) end = {.c = to, .pitch = g->outputs, .columns = nv * VL, .rows = rows};
+                const T *a = tiles + e * g->tile_step + t * g->channels + first, *b = of_product + o * VL;
+                if (narrow && count - t >= NARROW_ROWS) {
+                    FD(winograd_narrow)(to, a, b);
+                    rows = NARROW_ROWS;
+                    continue;
+                }
+                const int nv = (int)FD(least)(vectors - o, chunk);
+                rows = FD(least)(count - t, MR);
+                const FD(tile_end) end = {.c = to, .pitch = g->outputs, .columns = nv * VL, .rows = (int)rows};
+                const T *next = o + chunk < vectors ? b + chunk * VL : of_product + g->weight_step;
                 if (channels > WINOGRAD_NEAR) /* asks for rows of b on the way */
                     FD(gemm_tile)(&end, a, g->channels, 1, b, g->outputs, channels, GEMM_NOTHING);
                 else
-                    FD(winograd_tile)(to, a, b, channels, g->channels, g->outputs, rows, nv);
+                    FD(winograd_tile)(to, a, b, next, channels, g->channels, g->outputs, (int)rows, nv);
             }
     }
 }

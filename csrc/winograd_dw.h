@@ -93,28 +93,6 @@ FD_INLINE void FD(transform_sums)(T *part, int64_t wide, const T *sums, int64_t 
     }
 }
 
-/* computes  sum[i][j] = (sum[i][j] or 0) + sum over tiles t of a[t][i] * b[t][j]
- * shapes    a (tiles, rows), b (tiles, vectors * VL), sum (rows, vectors * VL); rows <= MR, vectors <= NV
- * layout    row-major with pitches outputs, channels and channels
- * touches   exactly those elements, but of a and sum 1, 2, MR / 2 or MR columns and rows: the fewest that cover `rows`
- * order     t ascending
- * source    the micro-kernel of gemm.h, tiles for k */
-static void FD(winograd_dw_tile)(T *restrict sum, const T *restrict a, const T *restrict b, int64_t tiles,
-                                 int64_t outputs, int64_t channels, int rows, int vectors, int begun) {
-    const T *columns[NV];
-    for (int j = 0; j < NV; j++) columns[j] = b + (j < vectors ? j : 0) * VL;
-    V acc[MR][NV];
-#define KERNEL(mr, nv)                                                                                            \
-    if (begun)                                                                                                    \
-        FD(fill)(acc, sum, channels, mr, nv);                                                                     \
-    else                                                                                                          \
-        FD(clear)(acc, mr, nv);                                                                                   \
-    for (int64_t t = 0; t < tiles; t++) FD(multiply_add)(acc, a + t * outputs, 1, columns, t * channels, mr, nv); \
-    FD(spill)(sum, channels, acc, mr, nv)
-    FD_WITH_TILE(KERNEL, rows, vectors);
-#undef KERNEL
-}
-
 /* Elements of the parts of a task's scratch: a patch of either, the tiles of dy and of x, the sums. */
 static void FD(winograd_dw_scratch)(int64_t part[4], const FD(winograd_dw) *g) {
     part[0] = FD(patch_size)(&g->by);
