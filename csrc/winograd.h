@@ -8,7 +8,8 @@
  * is vectorised over channels or outputs, so NHWC is read as it lies and NCHW is transposed VL by VL on the way.
  * With stride 2 each phase of the source (taps.h) counts as channels of its own: a 4x4 kernel becomes 2x2.
  * A task is one band of tiles of one image; the transformed weights of a block of outputs are shared by all. Where
- * there are few tiles they are what is shared, and a task is a block of outputs.
+ * tiles are few, or channels so many that a block would have few outputs and each block transform all tiles anew, the
+ * tiles of some images are what is shared, and a task is a block of outputs.
  *
  * The transforms spread a NaN or an overflow over its whole tile. So a result that is not finite anywhere is thrown
  * away, and the caller computes the convolution directly: FD(run_winograd) says so in *finite.
@@ -23,6 +24,8 @@
 #define WINOGRAD_FEW_BYTES (1024 * 1024)      /* the same for few tiles, of which each task has its own */
 #define WINOGRAD_FEW_TILE_BYTES (1536 * 1024) /* of those tiles, which all tasks read */
 #define WINOGRAD_MOST_BYTES (4096 * 1024)     /* of the same, where even one vector of outputs takes more */
+#define WINOGRAD_SHARED_BYTES (8192 * 1024)   /* the same where a block of outputs with all their weights is small */
+#define WINOGRAD_OUTPUTS 48                   /* fewer than these are few */
 #define WINOGRAD_TILE_BYTES (768 * 1024)      /* of a band's transformed tiles and products */
 #define WINOGRAD_NEAR 64                      /* channels up to which a product's weights are near enough */
 
@@ -31,10 +34,11 @@ typedef struct {
     const FD(weights) *v;
     int64_t block, channels;       /* channels of a part in whole vectors; of all parts */
     int64_t outputs, first, group; /* outputs of a block in whole vectors, from `first` on, of one group */
-    int64_t all_grids, grids;      /* of the batch, of a task */
+    int64_t all_grids, grids;      /* of the batch, of a task or those that share tiles, */
+    int64_t first_grid;            /* which begin here */
     int64_t weight_step, tile_step, product_step; /* elements from one product to the next */
     T *weights;                                   /* [product][channels][outputs] */
-    T *tiles;                                     /* [product][tile][channels] where they are few */
+    T *tiles;                                     /* [product][tile][channels] where they are shared */
     int finite;
 } FD(winograd);
 
@@ -308,16 +312,16 @@ static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
 }
 
 /* The tiles of one grid and VL channels, for all outputs. */
-static void FD(few_tiles_task)(void *arg, int64_t task, void *scratch) {
+static void FD(shared_tiles_task)(void *arg, int64_t task, void *scratch) {
     const FD(winograd) *g = arg;
     const FD(tiling) *by = &g->by;
     const int64_t vectors = g->block / VL, grid = task / vectors, c = task % vectors * VL;
-    FD(winograd_tiles)(g->tiles + grid * by->tiles[0] * by->tiles[1] * g->channels, scratch, g, grid, 0, 0,
-                       by->tiles[0], by->tiles[1], c, c + VL);
+    FD(winograd_tiles)(g->tiles + grid * by->tiles[0] * by->tiles[1] * g->channels, scratch, g, g->first_grid + grid, 0,
+                       0, by->tiles[0], by->tiles[1], c, c + VL);
 }
 
-/* A block of outputs for all tiles, from its weights on. */
-static void FD(few_outputs_task)(void *arg, int64_t task, void *scratch) {
+/* A block of outputs for all of those tiles, from its weights on. */
+static void FD(shared_outputs_task)(void *arg, int64_t task, void *scratch) {
     FD(winograd) *all = arg, own = *all;
     const FD(tiling) *by = &own.by;
     T *patch = scratch, *products = patch + FD(patch_size)(by), *weights = products + by->products * own.product_step;
@@ -326,8 +330,9 @@ static void FD(few_outputs_task)(void *arg, int64_t task, void *scratch) {
     own.first = task * own.outputs;
     for (int64_t c = 0; c < own.block; c += VL)
         for (int64_t o = 0; o < own.outputs; o += VL) FD(transform_weights)(weights, panel, &own, o, c);
-    FD(multiply_tiles)(products, own.tiles, weights, &own, own.all_grids * by->tiles[0] * by->tiles[1]);
-    if (!FD(winograd_outputs)(products, patch, &own, 0, own.all_grids, 0, 0, by->tiles[0], by->tiles[1]))
+    const int64_t grids = FD(least)(own.all_grids - own.first_grid, own.grids);
+    FD(multiply_tiles)(products, own.tiles, weights, &own, grids * by->tiles[0] * by->tiles[1]);
+    if (!FD(winograd_outputs)(products, patch, &own, own.first_grid, grids, 0, 0, by->tiles[0], by->tiles[1]))
         __atomic_store_n(&all->finite, 0, __ATOMIC_RELAXED);
 }
 
@@ -351,24 +356,26 @@ static int64_t FD(winograd_taps)(const FD(tap_sum) *s) {
     return taps;
 }
 
-/* Few tiles: they are transformed once, and a task has a block of outputs for all of them. So the threads share the
- * weights, which are most of the work, and each transforms its own. */
-static int FD(run_few_tiles)(FD(winograd) *g, int threads) {
+/* Tiles of some grids are transformed once, and a task has a block of outputs for all of them. So the threads share the
+ * weights, which are most of the work where tiles are few, and each transforms its own. */
+static int FD(run_shared_tiles)(int *finite, FD(winograd) *g, int threads) {
     const FD(tiling) *by = &g->by;
     const FD(tap_sum) *s = by->s;
-    const int64_t *kernel = g->v->kernel, tiles = g->all_grids * by->tiles[0] * by->tiles[1];
+    const int64_t *kernel = g->v->kernel, vectors = g->block / VL;
     const int64_t panel = VL * VL * kernel[0] * kernel[1] * kernel[2], blocks = FD(ceil_div)(s->outputs, g->outputs);
     g->tiles = fd_alloc((size_t)(by->products * g->tile_step) * sizeof(T));
     if (g->tiles == NULL) return FD_NOMEM;
-    threads = fd_threads_for((tiles + 3) * by->products * g->channels * FD(ceil_div)(s->outputs, VL), threads);
     const int64_t own = FD(patch_size)(by) + by->products * (g->product_step + g->weight_step) + panel;
     int rc = FD_OK;
-    for (g->group = 0; g->group < s->groups && rc == FD_OK; g->group++) {
-        rc = fd_parallel(FD(few_tiles_task), g, g->all_grids * (g->block / VL), (size_t)FD(patch_size)(by) * sizeof(T),
-                         threads);
-        if (rc == FD_OK) rc = fd_parallel(FD(few_outputs_task), g, blocks, (size_t)own * sizeof(T), threads);
-    }
+    for (g->group = 0; g->group < s->groups && rc == FD_OK; g->group++)
+        for (g->first_grid = 0; g->first_grid < g->all_grids && rc == FD_OK; g->first_grid += g->grids) {
+            const int64_t grids = FD(least)(g->all_grids - g->first_grid, g->grids);
+            rc =
+                fd_parallel(FD(shared_tiles_task), g, grids * vectors, (size_t)FD(patch_size)(by) * sizeof(T), threads);
+            if (rc == FD_OK) rc = fd_parallel(FD(shared_outputs_task), g, blocks, (size_t)own * sizeof(T), threads);
+        }
     fd_free(g->tiles);
+    *finite = g->finite;
     return rc;
 }
 
@@ -382,20 +389,28 @@ static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights)
     g.channels = g.block * by->parts;
     g.all_grids = s->batch * by->grids;
     const int64_t of_grid = by->tiles[0] * by->tiles[1], all_tiles = g.all_grids * of_grid;
-    const int64_t tile_bytes = by->products * g.channels * TBYTES;
+    const int64_t tile_bytes = by->products * g.channels * TBYTES, vectors = FD(ceil_div)(s->outputs, VL);
+    threads = fd_threads_for((all_tiles + 3) * by->products * g.channels * vectors, threads);
     const int few = all_tiles < 8 * MR && all_tiles * tile_bytes <= WINOGRAD_FEW_TILE_BYTES;
-    const int64_t most = (few ? WINOGRAD_FEW_BYTES : WINOGRAD_WEIGHT_BYTES) / tile_bytes / VL;
-    const int64_t vectors = FD(ceil_div)(s->outputs, VL), per_block = FD(most)(few ? FD(least)(most, NV - 1) : most, 1);
-    const int64_t blocks = FD(ceil_div)(vectors, per_block);
+    const int64_t near = WINOGRAD_WEIGHT_BYTES / tile_bytes / VL;
+    const int wide = !few && near < WINOGRAD_OUTPUTS / VL && of_grid * tile_bytes <= WINOGRAD_SHARED_BYTES;
+    const int64_t most = few    ? FD(least)(WINOGRAD_FEW_BYTES / tile_bytes / VL, NV - 1)
+                         : wide ? FD(least)(WINOGRAD_MOST_BYTES / tile_bytes / VL, WINOGRAD_OUTPUTS / VL)
+                                : near;
+    const int64_t fewest = wide && threads > 1 ? 2 * threads : 1; /* blocks have no say in any sum */
+    const int64_t blocks = FD(least)(FD(most)(FD(ceil_div)(vectors, FD(most)(most, 1)), fewest), vectors);
     const int64_t block = FD(ceil_div)(vectors, blocks) * VL;
     g.outputs = block;
-    const int64_t room = few ? all_tiles : WINOGRAD_TILE_BYTES / (by->products * (g.channels + block) * TBYTES);
+    const int64_t room = few || wide ? of_grid : WINOGRAD_TILE_BYTES / (by->products * (g.channels + block) * TBYTES);
     FD(cut_tiles)(by, room);
     g.grids = 1;
-    /* Small grids, several a task: eight tasks still, or fewer where their tiles would not fill MR rows. */
-    if (by->bands[0] * by->bands[1] == 1) {
+    if (few || wide) {
+        const int64_t chunk = FD(most)(WINOGRAD_SHARED_BYTES / (of_grid * tile_bytes), 1);
+        g.grids = FD(ceil_div)(g.all_grids, FD(ceil_div)(g.all_grids, chunk));
+    } else if (by->bands[0] * by->bands[1] == 1) {
+        /* Small grids, several a task: eight tasks still, or fewer where their tiles would not fill MR rows. */
         const int64_t eighth = FD(ceil_div)(g.all_grids, 8), enough = FD(most)(eighth, FD(ceil_div)(MR, of_grid));
-        g.grids = FD(most)(FD(least)(FD(least)(room / of_grid, few ? g.all_grids : enough), g.all_grids), 1);
+        g.grids = FD(most)(FD(least)(FD(least)(room / of_grid, enough), g.all_grids), 1);
     }
     const int64_t tasks = FD(ceil_div)(g.all_grids, g.grids) * by->bands[0] * by->bands[1];
     const int64_t tiles = g.grids * by->band[0] * by->band[1], pitch = FD(whole)(tiles, MR);
@@ -403,12 +418,7 @@ static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights)
     g.weight_step = g.channels * block + VL;
     g.tile_step = pitch * g.channels + VL;
     g.product_step = pitch * block + VL;
-    if (few) {
-        const int rc = FD(run_few_tiles)(&g, threads);
-        *finite = g.finite;
-        return rc;
-    }
-    threads = fd_threads_for(tasks * tiles * by->products * g.channels * (block / VL), threads);
+    if (few || wide) return FD(run_shared_tiles)(finite, &g, threads);
     T *memory = fd_alloc((size_t)(by->products * g.weight_step) * sizeof(T));
     if (memory == NULL) return FD_NOMEM;
     g.weights = memory;

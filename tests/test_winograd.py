@@ -148,9 +148,11 @@ def test_an_image_gives_the_same_bits_alone_and_in_company(
         ((3, 144, 7, 8), (150, 144, 3, 3), {"padding": 1}),
         ((2, 48, 9, 8), (80, 24, 3, 3), {"padding": 1, "groups": 2}),
         ((1, 40, 16, 16), (75, 40, 4, 4), {"padding": 1, "stride": 2}),
+        ((7, 232, 22, 21), (240, 232, 3, 3), {"padding": 1}),  # many channels: of four images, then of three
+        ((5, 90, 32, 31), (70, 90, 4, 4), {"padding": 1, "stride": 2}),
     ],
 )
-def test_few_tiles_have_outputs_for_tasks(
+def test_shared_tiles_have_outputs_for_tasks(
     layout: str, x_shape: tuple[int, ...], w_shape: tuple[int, ...], options: dict[str, int]
 ) -> None:
     """Each of which transforms its own weights: right, and the same bits for any number of threads."""
