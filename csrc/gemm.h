@@ -195,6 +195,30 @@ static void FD(gemm_tile)(const FD(tile_end) *end, const T *restrict a, int64_t 
 #undef KERNEL
 }
 
+/* computes  as gemm_tile, for MR rows, and packed[p][j] = b[p][j]
+ * shapes    as gemm_tile; packed (k, end->columns in whole vectors)
+ * layout    as gemm_tile; packed row-major
+ * touches   exactly those elements; asks for rows of b, which may come from the level-3 cache
+ * order     as gemm_tile
+ * source    gemm_tile */
+static void FD(gemm_tile_packing)(const FD(tile_end) *end, const T *restrict a, int64_t a_row, int64_t a_step,
+                                  const T *restrict b, int64_t b_row, int64_t k, T *restrict packed) {
+    V acc[MR][NV];
+#define KERNEL(mr, nv)                                                                                                \
+    FD(clear)(acc, mr, nv);                                                                                           \
+    for (int64_t p = 0; p < k; p++, b += b_row, packed += nv * VL) {                                                  \
+        const T *columns[NV];                                                                                         \
+        V copy[NV];                                                                                                   \
+        for (int j = 0; j < nv; j++) copy[j] = vload(columns[j] = b + j * VL);                                        \
+        for (int j = 0; GEMM_ASKS && j < nv; j += LINE / VL) __builtin_prefetch(columns[j] + GEMM_AHEAD / 2 * b_row); \
+        FD(multiply_add)(acc, a + p * a_step, a_row, columns, 0, mr, nv);                                             \
+        for (int j = 0; j < nv; j++) vstore(packed + j * VL, copy[j]);                                                \
+    }                                                                                                                 \
+    FD(end_tile)(end, acc, mr, nv)
+    FD_WITH_COLUMNS(KERNEL, MR, FD(ceil_div)(end->columns, VL));
+#undef KERNEL
+}
+
 /* computes  panel[p][r] = src[r * rs + p * cs] for r < rows, and 0 for rows <= r < width
  * shapes    panel (k, width), one of the strides rs and cs is 1 or both are general
  * layout    panel row-major

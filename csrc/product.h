@@ -4,7 +4,8 @@
  *   - A panel: MR rows as they lie; packed as [k][MR] and filled up with zeros where a is transposed or rows are
  *     missing: by the task that needs it where it has all columns, or else by all threads together.
  *   - B panel: packed as [k][width] by the task that needs it. As it lies where rows are short and whole cache lines,
- *     or a has few panels: packing would cost more than the pieces of rows do then.
+ *     or a has few panels: packing would cost more than the pieces of rows do then. The first panel of rows packs what
+ *     it multiplies; rows that come from memory are packed before, side by side.
  *   - k may consist of segments that lie apart, as a sum over the images of a batch.
  *   - Each output has one accumulator per block of k, k ascending, and blocks are added in ascending order; the
  *     blocks are a function of k alone, so a row's bits depend neither on the other rows nor on the threads, nor on how
@@ -14,12 +15,13 @@
  */
 
 #define MC (64 * MR)   /* rows of a that are packed at a time, of KC steps; of fewer steps more */
-#define GEMM_COLUMNS 4 /* panels of columns of a task, with KC steps; of fewer steps more */
+#define GEMM_COLUMNS 8 /* panels of columns of a task, with KC steps; of fewer steps more */
 #define GEMM_FEW_STEPS (GEMM_ASKS ? KC : 128) /* of k: with more a task has one panel */
 #define GEMM_GROUP 4                          /* panels of rows that are packed together */
 #define GEMM_PAGE (4096 / TBYTES)             /* elements of a page of memory */
-#define GEMM_FAR 8                            /* rows ahead of one that is packed, where each has its own pages */
-#define GEMM_MANY (12 * MR)                   /* rows of a for which vectors of b that straddle lines are packed */
+#define GEMM_FAR 2                            /* rows ahead of one that is packed */
+#define GEMM_CACHE (8 << 20)                  /* bytes of b that a cache may hold from call to call */
+#define GEMM_MANY (8 * MR)                    /* rows of a for which vectors of b that straddle lines are packed */
 
 /* Everything that the tasks of one product share; the second half describes the block of the moment. */
 typedef struct {
@@ -87,25 +89,29 @@ FD_INLINE int64_t FD(gemm_column)(const FD(gemm_block) *g, int64_t panel) {
 /* A few panels of columns, packed row by row: what is read of a step lies side by side, and the processor sees that it
  * is one stream. */
 static void FD(pack_columns)(const FD(gemm_block) *g, T *packed, int64_t first, int64_t past) {
-    const int64_t column = FD(gemm_column)(g, first), end = FD(least)(g->n, FD(gemm_column)(g, past));
+    const int64_t column = FD(gemm_column)(g, first), columns = FD(least)(g->n, FD(gemm_column)(g, past)) - column;
     const T *row = g->b_here + column;
     for (int64_t p = 0; p < g->steps; p++, row += g->b_rs) {
-        const T *from = row;
-        int64_t left = end - column;
-        for (int64_t ahead = 0; GEMM_ASKS && g->b_rs >= GEMM_PAGE && ahead < left; ahead += LINE)
-            __builtin_prefetch(row + GEMM_FAR * g->b_rs + ahead, 0, 2);
+        for (int64_t ahead = 0; GEMM_ASKS && ahead < columns; ahead += LINE)
+            __builtin_prefetch(row + GEMM_FAR * g->b_rs + ahead);
+        int64_t at = 0;
         for (int64_t j = first; j < past; j++) {
             const int64_t width = FD(gemm_column)(g, j + 1) - FD(gemm_column)(g, j);
             T *to = packed + (j - first) * g->width * g->steps + p * width;
-            for (int64_t v = 0; v < width; v += VL, from += VL, left -= VL)
-                vstore(to + v, left >= VL ? vload(from) : left > 0 ? vload_tail(from, left) : (V){0});
+            if (at + width <= columns)
+                for (int64_t v = 0; v < width; v += VL) vstore(to + v, vload(row + at + v));
+            else
+                for (int64_t v = 0; v < width; v += VL)
+                    vstore(to + v, at + v < columns ? vload_upto(row + at + v, columns - at - v) : (V){0});
+            at += width;
         }
     }
 }
 
-/* One panel of rows, which may have been packed, and one of columns, multiplied and added to c. */
+/* One panel of rows, which may have been packed, and one of columns, multiplied and added to c; b is packed as copy on
+ * the way, unless that is NULL. */
 static void FD(gemm_panels)(const FD(gemm_block) *g, int64_t row, const T *packed, int64_t column, int64_t columns,
-                            const T *b, int64_t b_row) {
+                            const T *b, int64_t b_row, T *copy) {
     const int64_t rows = FD(least)(g->rows - row, MR);
     const int lies = !g->pack_a && FD(gemm_lies)(rows);
     const T *a = lies ? g->a_here + (g->row + row) * g->a_rs : packed;
@@ -120,7 +126,11 @@ static void FD(gemm_panels)(const FD(gemm_block) *g, int64_t row, const T *packe
                               .rows = (int)rows,
                               .resumed = !g->first,
                               .rectified = simple && g->act == FD_RELU};
-    FD(gemm_tile)(&end, a, lies ? g->a_rs : 1, lies ? 1 : MR, b, b_row, g->steps, GEMM_NOTHING);
+    const int64_t a_row = lies ? g->a_rs : 1, a_step = lies ? 1 : MR;
+    if (copy != NULL)
+        FD(gemm_tile_packing)(&end, a, a_row, a_step, b, b_row, g->steps, copy);
+    else
+        FD(gemm_tile)(&end, a, a_row, a_step, b, b_row, g->steps, GEMM_NOTHING);
     for (int64_t i = 0; i < rows && g->last && !simple; i++)
         FD(finish_row)(c + i * g->n, scale, bias, columns, g->act, g->alpha);
 }
@@ -132,11 +142,12 @@ static void FD(gemm_task)(void *arg, int64_t task, void *scratch) {
     const int64_t row = task / chunks * g->row_chunk * MR, past_row = FD(least)(row + g->row_chunk * MR, g->rows);
     const int64_t first = task % chunks * g->column_chunk, past = FD(least)(first + g->column_chunk, g->column_panels);
     const int beside = g->b_cs == 1 && g->steps <= g->segment; /* rows of b are whole */
+    const int passing = g->pack_b && beside && past_row - row >= MR && g->n * g->segment * TBYTES <= GEMM_CACHE;
     T *const own = scratch, *packed = own + g->own_a * GEMM_GROUP * MR * g->steps, *const columns = packed;
     for (int64_t j = first, few; j < past; j += few, packed += few * stride) {
         const int64_t column = FD(gemm_column)(g, j), width = FD(gemm_column)(g, j + 1) - column;
-        few = beside ? FD(least)(past - j, g->pack_b ? GEMM_COLUMNS : 1) : 1;
-        if (!g->pack_b && g->n - column >= width) continue;
+        few = beside && !passing ? FD(least)(past - j, g->pack_b ? GEMM_COLUMNS : 1) : 1;
+        if ((!g->pack_b || passing) && g->n - column >= width) continue;
         if (beside)
             FD(pack_columns)(g, packed, j, j + few);
         else
@@ -149,9 +160,10 @@ static void FD(gemm_task)(void *arg, int64_t task, void *scratch) {
         packed = columns;
         for (int64_t j = first; j < past; j++, packed += stride) {
             const int64_t column = FD(gemm_column)(g, j), width = FD(gemm_column)(g, j + 1) - column;
-            const int lies = !g->pack_b && g->n - column >= width;
+            const int whole = g->n - column >= width, passes = passing && whole && i == row;
+            const int lies = passes || (!g->pack_b && whole);
             FD(gemm_panels)(g, i, a, column, FD(least)(g->n - column, width), lies ? g->b_here + column : packed,
-                            lies ? g->b_rs : width);
+                            lies ? g->b_rs : width, passes ? packed : NULL);
         }
     }
 }
@@ -313,7 +325,7 @@ static int FD(run_gemm)(FD(gemm_block) *g, int64_t m, int64_t n, int64_t k, int 
 /* computes  c = act(op(a) op(b) * scale + bias)
  * shapes    c (m, n), op(a) (m, k), op(b) (k, n), bias and scale (n) or NULL
  * layout    row-major; trans_a: a is (k, m), trans_b: b is (n, k)
- * touches   every element once or more; 1 MB of packed panels of a at most, and a thread 0.4 MB of those of b
+ * touches   every element once or more; 1 MB of packed panels of a at most, and a thread 0.8 MB of those of b
  * order     see the file's head
  * source    Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008 */
 static int FD(fd_gemm)(void *c, const void *a, const void *b, const void *bias, const void *scale, int64_t m, int64_t n,

@@ -76,7 +76,8 @@ def test_a_row_has_the_same_bits_in_any_company(dtype: str) -> None:
 @pytest.mark.skipif(backends.native_error is not None, reason="NumPy's product goes its own way")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    ("m", "k", "n"), [(130, 90, 256), (100, 70, 50), (97, 600, 272), (60, 40, 1100), (21, 9, 7)]
+    ("m", "k", "n"),
+    [(130, 90, 256), (100, 70, 50), (97, 600, 272), (60, 40, 1100), (66, 1100, 2000), (21, 9, 7)],
 )
 def test_where_an_array_begins_has_no_say(m: int, k: int, n: int, dtype: str) -> None:
     """Rows that begin in the middle of a cache line are copied, and others read as they lie."""
