@@ -132,13 +132,12 @@ static void FD(rnn_fwd_task)(void *arg, int64_t task, void *scratch) {
             const int64_t past = FD(least)(begin + r->group, count);
             T *const sums = begun ? now : s;
             FD(rnn_multiply)(r, near, sums, k + begin * across - before, across, &r->outer, past - begin,
-                             kind >= FD_GRU ? NULL : r->b_h, begun,
-                             FD(rnn_at_step)(r, r->x, inputs, first + begin, order + r->chunk));
+                             kind >= FD_GRU ? NULL : r->b_h, begun);
             if (kind >= FD_GRU) {
                 for (int64_t i = 0; i < count; i++)
                     FD(gru_gates_row)(r, q + i * padded, k + i * padded, now + i * r->input.pitch,
                                       s + i * r->outer.pitch);
-                FD(rnn_multiply)(r, near, last, q, padded, &r->inner, count, NULL, 0, (FD(rnn_ahead)){r->x, 0, 0});
+                FD(rnn_multiply)(r, near, last, q, padded, &r->inner, count, NULL, 0);
             }
             for (int64_t i = begin; i < past; i++) {
                 const int64_t at = (first + i) * r->sizes.steps + t;
@@ -297,8 +296,7 @@ static void FD(rnn_bwd_task)(void *arg, int64_t task, void *scratch) {
             memcpy(a + i * r->columns, ds == NULL ? dz : ds, dz_bytes);
         }
         if (kind == FD_GRU_RESET_BEFORE) {
-            FD(rnn_multiply)(r, near, product, a + 2 * units, r->columns, &r->inner, count, NULL, 0,
-                             FD(rnn_at_step)(r, r->was, units, first, order - 1));
+            FD(rnn_multiply)(r, near, product, a + 2 * units, r->columns, &r->inner, count, NULL, 0);
             for (int64_t i = 0; i < count; i++) {
                 const int64_t at = (first + i) * r->sizes.steps + t;
                 if (!FD(rnn_running)(r, first + i, t)) continue;
@@ -308,8 +306,7 @@ static void FD(rnn_bwd_task)(void *arg, int64_t task, void *scratch) {
                 memcpy(a + i * r->columns + units, dz + units, row_bytes);
             }
         }
-        FD(rnn_multiply)(r, near, product, a, r->columns, &r->outer, count, NULL, 0,
-                         FD(rnn_at_step)(r, r->gated, kept, first, order - 1));
+        FD(rnn_multiply)(r, near, product, a, r->columns, &r->outer, count, NULL, 0);
         for (int64_t i = 0; i < count; i++) {
             if (!FD(rnn_running)(r, first + i, t)) continue;
             for (int64_t u = 0; u < units; u += VL) {

@@ -76,22 +76,15 @@ static void FD(rnn_pack_task)(void *arg, int64_t task, void *scratch) {
     FD(rnn_pack)(r, *w, (*w)->panels + task * (*w)->k * NR, task);
 }
 
-/* What the next step will read of each row: n elements, with a pitch from row to row. Rows of one step are far apart,
- * so the processor does not see it coming. Tiles that ask for weights leave no room for it. */
-typedef struct {
-    const T *from;
-    int64_t pitch, n;
-} FD(rnn_ahead);
-
 /* computes  product = a w + bias for `count` rows of a; or, where it has `begun`, product + a w + bias
  * shapes    a (count, k), w (k, n), bias (n) or NULL, product (count, w->pitch), of which n are written
  * layout    a row-major with pitch, in memory of whole tiles, and so is what has begun
- * touches   of a, up to MR - 1 rows more, whose products are not used; asks for what is `ahead`, a part a tile, and for
- *           weights from far away; `near` where weights are packed only now
+ * touches   of a, up to MR - 1 rows more, whose products are not used; asks for weights from far away, a part a tile;
+ *           `near` where weights are packed only now
  * order     as gemm_tile
  * source    gemm.h */
 static void FD(rnn_multiply)(const FD(rnn) *r, T *near, T *product, const T *a, int64_t pitch, const FD(rnn_weights) *w,
-                             int64_t count, const T *bias, int begun, FD(rnn_ahead) ahead) {
+                             int64_t count, const T *bias, int begun) {
     const int64_t panels = FD(rnn_panels)(w);
     int64_t parts = 16; /* of the panel that follows; a power of two */
     while (parts > 1 && parts > count / MR) parts /= 2;
@@ -110,13 +103,10 @@ static void FD(rnn_multiply)(const FD(rnn) *r, T *near, T *product, const T *a, 
         }
         FD(tile_end) end = {.pitch = w->pitch, .columns = columns, .begun = begun};
         if (bias != NULL) end.bias = bias + panel * NR;
-        const int64_t begin = ahead.n * panel / panels, past = ahead.n * (panel + 1) / panels;
         for (int64_t row = 0; row < count; row += MR) {
             const int asks = step != 0 && row / MR < parts;
             const FD(tile_ahead) part = {next + row / MR * step, asks ? parts * step : 0, asks ? parts : INT64_MAX};
             const int64_t rows = FD(least)(count - row, MR);
-            for (int64_t i = row; !GEMM_ASKS && i < row + rows; i++)
-                for (int64_t j = begin; j < past; j += LINE) __builtin_prefetch(ahead.from + i * ahead.pitch + j);
             end.c = product + row * w->pitch + panel * NR;
             end.rows = (int)rows;
             FD(gemm_tile)(&end, a + row * pitch, pitch, 1, b, b_row, w->k, part);
@@ -153,7 +143,7 @@ static void FD(rnn_inputs)(const FD(rnn) *r, T *near, T *z, T *x, int64_t first,
             memcpy(x + (step * r->lanes + row) * k,
                    r->x + ((first + row) * r->sizes.steps + FD(rnn_step)(r, i + step)) * k, (size_t)k * sizeof(T));
     const T *bias = r->sizes.kind >= FD_GRU ? r->b : NULL; /* the others add it to the whole sum */
-    FD(rnn_multiply)(r, near, z, x, k, &r->input, (steps - 1) * r->lanes + count, bias, 0, (FD(rnn_ahead)){x, 0, 0});
+    FD(rnn_multiply)(r, near, z, x, k, &r->input, (steps - 1) * r->lanes + count, bias, 0);
 }
 
 /* k = mask * h for `count` rows. */
@@ -162,12 +152,6 @@ static void FD(rnn_mask)(const FD(rnn) *r, T *k, const T *h, int64_t first, int6
     for (int64_t i = 0; i < count; i++)
         for (int64_t u = 0; u < units; u++)
             k[i * r->across + u] = r->mask[(first + i) * units + u] * h[i * r->across + u];
-}
-
-/* The n elements a row that the i-th step in the order of time has in an array (N, T, n); none past the last one. */
-static FD(rnn_ahead) FD(rnn_at_step)(const FD(rnn) *r, const T *array, int64_t n, int64_t first, int64_t i) {
-    if (i < 0 || i >= r->sizes.steps) return (FD(rnn_ahead)){array, 0, 0};
-    return (FD(rnn_ahead)){array + (first * r->sizes.steps + FD(rnn_step)(r, i)) * n, r->sizes.steps * n, n};
 }
 
 /* Pack the weights, and run the tasks. */
