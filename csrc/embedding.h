@@ -1,5 +1,7 @@
 /* embedding.h: rows of a table, taken by their numbers, and sums of rows put there by their numbers. */
 
+#define GATHER_AHEAD 4 /* rows: no processor sees in time where the next one lies */
+
 typedef struct {
     T *out;
     const T *in;
@@ -14,6 +16,11 @@ static void FD(gather_task)(void *arg, int64_t task, void *scratch) {
     for (int64_t i = task * s->share; i < end; i++) {
         T *y = s->out + i * width;
         const T *row = s->in + s->ids[i] * width;
+        const T *later = s->in + s->ids[FD(least)(i + GATHER_AHEAD, s->count - 1)] * width;
+        for (int64_t k = 0; width > LINE && k < width; k += LINE) {
+            __builtin_prefetch(later + k);
+            __builtin_prefetch(y + GATHER_AHEAD * width + k);
+        }
         if (width <= 4 * VL) /* calling memcpy would take as long as what it does */
             for (int64_t k = 0; k < width; k += VL) vstore_upto(y + k, vload_upto(row + k, width - k), width - k);
         else
@@ -82,3 +89,5 @@ static int FD(fd_scatter_add)(void *sum, const void *dy, const int64_t *ids, int
     FD(rows) s = {sum, dy, ids, count, width, FD(pieces)(lines, threads) * line};
     return fd_parallel(FD(scatter_task), &s, FD(pieces)(width, s.share), 0, threads);
 }
+
+#undef GATHER_AHEAD

@@ -18,6 +18,7 @@ static void FD(gate_fwd_task)(void *arg, int64_t task, void *scratch) {
     uint8_t *closed = g->closed + first;
     int64_t i = 0;
     for (; i + VL <= n; i += VL) {
+        FD(ask_ahead)(x + i), FD(ask_ahead)(y + i);
         const V v = vload(x + i);
         const I shut = (I)(v <= VC(0));
         const FD(bytes) narrow = vnarrow(shut & 1);

@@ -42,7 +42,7 @@ static int FD(act_work)(int act) { return act <= FD_LEAKY_RELU ? COPY_WORK : EXP
 
 static void FD(act_fwd_row)(T *y, const T *x, const T *same, int64_t n, int act, T alpha) {
     (void)same;
-    FD(act_row)(y, x, n, act, alpha);
+    FD(act_pass)(y, x, n, act, alpha);
 }
 
 /* computes  y[i] = act(x[i])
@@ -62,7 +62,7 @@ static int FD(fd_act_fwd)(void *y, const void *x, int64_t n, int act, double alp
  * order     none
  * source    vmath.h, vact_bwd */
 static int FD(fd_act_bwd)(void *dx, const void *dy, const void *saved, int64_t n, int act, double alpha, int threads) {
-    return FD(map_run)(FD(act_row_bwd), dx, dy, saved, n, act, alpha, FD(act_work)(act), threads);
+    return FD(map_run)(FD(act_pass_bwd), dx, dy, saved, n, act, alpha, FD(act_work)(act), threads);
 }
 
 /* ---- sums by channel ---------------------------------------------------------------------------------------- */

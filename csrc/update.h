@@ -10,7 +10,10 @@ typedef struct {
     T hyper[6], rest[6]; /* rest: 1 - hyper, rounded once */
 } FD(step);
 
-FD_INLINE V FD(slot)(const FD(step) *s, int slot, int64_t i) { return vload_upto(s->slot[slot] + i, s->n - i); }
+FD_INLINE V FD(slot)(const FD(step) *s, int slot, int64_t i) {
+    if (s->rows == NULL) FD(ask_ahead)(s->slot[slot] + i);
+    return vload_upto(s->slot[slot] + i, s->n - i);
+}
 
 /* Returns what it stores. */
 FD_INLINE V FD(keep)(const FD(step) *s, int slot, int64_t i, V v) {
@@ -29,6 +32,7 @@ FD_INLINE V FD(keep)(const FD(step) *s, int slot, int64_t i, V v) {
 FD_INLINE void FD(step_vector)(const FD(step) *s, int64_t i, int kind) {
     const T *h = s->hyper, *rest = s->rest;
     V p = vload_upto(s->p + i, s->n - i), g = vload_upto(s->g + i, s->n - i), v, m, d;
+    if (s->rows == NULL) FD(ask_ahead)(s->p + i), FD(ask_ahead)(s->g + i);
     switch (kind) {
     case FD_SGD: p -= h[0] * g; break;
     case FD_MOMENTUM: p += FD(keep)(s, 0, i, h[1] * FD(slot)(s, 0, i) - h[0] * g); break;
