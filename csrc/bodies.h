@@ -50,6 +50,7 @@ FD_TARGET("avx2,fma")
 #include "depthwise_dw.h"
 
 #include "few_dx.h"
+#include "few_pairs.h"
 #include "few_dw.h"
 
 #include "dw_last.h"

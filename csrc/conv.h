@@ -111,6 +111,9 @@ static int FD(fd_conv_dx)(void *dx, const void *dy, const void *w, const void *b
     if (plain && FD(is_small)(p)) return FD(small_dx)(dx, dy, w, p, threads);
     int rc;
     if (FD(run_depthwise)(&rc, dx, dy, w, b, scale, plan, 1, act, alpha, threads)) return rc;
+    int done = 0;
+    if (FD(few_in_pairs)(p)) rc = FD(run_few_pairs)(&done, dx, dy, w, b, scale, p, act, (T)alpha, threads);
+    if (done) return rc;
     if (FD(few_inputs)(p)) return FD(run_few_dx)(dx, dy, w, b, scale, p, act, (T)alpha, threads);
     int64_t whole[3];
     FD(image_strides)(&s.src_n, &s.src_c, s.src_s, p->out_channels, p->out, (int)p->channels_last);
