@@ -250,13 +250,13 @@ FD_INLINE V FD(vact_bwd)(V dy, V saved, int kind, V alpha) {
 /* Whether vact_bwd wants x of this kind, and not y. */
 FD_INLINE int FD(act_keeps_x)(int kind) { return kind == FD_GELU || kind == FD_GELU_TANH || kind == FD_SILU; }
 
-/* row(kind) with the kind a constant: what depends on it is decided outside the loop over the row. */
 #define PASS_AHEAD (4096 / TBYTES)
 
 /* Ask for the cache line PASS_AHEAD after p. Where memory bounds a pass, a processor that only sees what is read and
  * written leaves a third of the bandwidth unused: it stops at the end of a page, and is late for what is written. */
 FD_INLINE void FD(ask_ahead)(const T *p) { __builtin_prefetch(p + PASS_AHEAD); }
 
+/* row(kind) with the kind a constant: what depends on it is decided outside the loop over the row. */
 #define FD_WITH_ACT(row, kind)                     \
     switch (kind) {                                \
     case FD_RELU: row(FD_RELU); break;             \
