@@ -148,9 +148,9 @@ __attribute__((noinline)) static void FD(copy_rows)(T *restrict row, int64_t pit
                                                     int64_t src_pitch, int64_t stride, int64_t low, int64_t high,
                                                     int64_t n, int64_t rows) {
     const int64_t whole = (high - low) / VL * VL, rest = high - low - whole;
-    if (stride == 1 && n <= VL) {
+    if ((stride == 1 || stride == 2) && n <= VL) {
         for (; rows > 0; rows--, row += pitch, src += src_pitch) {
-            const V v = whole > 0 ? vload(src) : vload_tail(src, rest);
+            const V v = stride == 2 ? vload_step(src, 2, high - low) : whole > 0 ? vload(src) : vload_tail(src, rest);
             if (low > 0) vstore(row, (V){0});
             vstore(row + low, v);
         }
