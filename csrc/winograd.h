@@ -238,7 +238,7 @@ static void FD(channels_of_product)(int64_t *first, int64_t *channels, const FD(
 /* products[e][tile][o] = sum over the channels c of product e of tiles[e][tile][c] * weights[e][c][o]. */
 static void FD(multiply_tiles)(T *products, const T *tiles, const T *weights, const FD(winograd) *g, int64_t count) {
     const int64_t vectors = g->outputs / VL, chunks = FD(ceil_div)(vectors, NV), chunk = FD(ceil_div)(vectors, chunks);
-    const int narrow = g->channels == NARROW && g->outputs == NARROW;
+    const int narrow = g->channels == NARROW && g->outputs == NARROW && chunks == 1;
     for (int64_t e = 0; e < g->by.products && !fd_stopped(); e++) {
         int64_t first, channels;
         FD(channels_of_product)(&first, &channels, g, e);
