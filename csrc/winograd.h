@@ -393,7 +393,8 @@ static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights)
     threads = fd_threads_for((all_tiles + 3) * by->products * g.channels * vectors, threads);
     const int few = all_tiles < 8 * MR && all_tiles * tile_bytes <= WINOGRAD_FEW_TILE_BYTES;
     const int64_t near = WINOGRAD_WEIGHT_BYTES / tile_bytes / VL;
-    const int wide = !few && near < WINOGRAD_OUTPUTS / VL && of_grid * tile_bytes <= WINOGRAD_SHARED_BYTES;
+    const int wide =
+        !few && near < FD(least)(vectors, WINOGRAD_OUTPUTS / VL) && of_grid * tile_bytes <= WINOGRAD_SHARED_BYTES;
     const int64_t most = few    ? FD(least)(WINOGRAD_FEW_BYTES / tile_bytes / VL, NV - 1)
                          : wide ? FD(least)(WINOGRAD_MOST_BYTES / tile_bytes / VL, WINOGRAD_OUTPUTS / VL)
                                 : near;
