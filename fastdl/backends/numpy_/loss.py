@@ -27,7 +27,10 @@ def softmax_fwd(
     e = np.exp(z)
     total = e.sum(axis=1, keepdims=True)
     rows = y.reshape(outer, n, inner)
-    np.subtract(z, np.log(total), out=rows) if log else np.divide(e, total, out=rows)
+    if log:
+        np.subtract(z, np.log(total), out=rows)
+    else:
+        np.divide(e, total, out=rows)
     return y
 
 
