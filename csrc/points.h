@@ -53,7 +53,6 @@ static void FD(pack_points)(T *packed, FD(point_run) *runs, const FD(points) *g,
                             int64_t past) {
     const FD(tap_sum) *s = g->s;
     const int64_t step = s->axis[2].step * s->src_s[2];
-    const FD(point_run) *end = runs;
     FD(point_run) *next = runs;
     for (int64_t j = first; j < past; j++) {
         const int64_t lane = FD(points_start)(g, j), width = FD(points_start)(g, j + 1) - lane;
@@ -69,9 +68,8 @@ static void FD(pack_points)(T *packed, FD(point_run) *runs, const FD(points) *g,
         }
         packed += s->channels * width;
     }
-    end = next;
     for (int64_t c = 0; c < s->channels; c++)
-        for (const FD(point_run) *r = runs; r < end; r++) { /* what is too much is written over by the next one */
+        for (const FD(point_run) *r = runs; r < next; r++) { /* what is too much is written over by the next one */
             const V v = vload_step(r->from + c * s->src_c, step, r->count);
             vstore_upto(r->to + c * r->width, v, r->room);
         }
@@ -143,12 +141,13 @@ static void FD(points_task)(void *arg, int64_t task, void *scratch) {
     const int64_t past = FD(least)(first + g->in_task, g->panels), pixels = g->lanes / s->batch;
     const T *panel = s->panels + group * g->parts * (1 + depth) * MR;
     T tile[MR * NR] __attribute__((aligned(64)));
-    T *packed;
-    FD(pack_points)((T *)((FD(point_run) *)scratch + FD(point_runs)(g)), scratch, g, group, first, past);
+    FD(point_run) *const runs = scratch;
+    T *const panels = (T *)(runs + FD(point_runs)(g));
+    FD(pack_points)(panels, runs, g, group, first, past);
     for (int64_t o = 0; o < g->parts && !fd_stopped(); o++, panel += (1 + depth) * MR) {
         const int rows = (int)FD(least)(s->outputs - o * MR, MR);
         T *out = s->out + (group * s->outputs + o * MR) * s->out_c;
-        packed = (T *)((FD(point_run) *)scratch + FD(point_runs)(g));
+        const T *packed = panels;
         for (int64_t j = first; j < past; j++) {
             const int64_t lane = FD(points_start)(g, j), width = FD(points_start)(g, j + 1) - lane;
             const int64_t lanes = FD(least)(width, g->lanes - lane), at = lane % pixels;

@@ -398,14 +398,15 @@ static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights)
     const int64_t most = few    ? FD(least)(WINOGRAD_FEW_BYTES / tile_bytes / VL, NV - 1)
                          : wide ? FD(least)(WINOGRAD_MOST_BYTES / tile_bytes / VL, WINOGRAD_OUTPUTS / VL)
                                 : near;
+    const int shared = few || wide;
     const int64_t fewest = wide && threads > 1 ? 2 * threads : 1; /* blocks have no say in any sum */
     const int64_t blocks = FD(least)(FD(most)(FD(ceil_div)(vectors, FD(most)(most, 1)), fewest), vectors);
     const int64_t block = FD(ceil_div)(vectors, blocks) * VL;
     g.outputs = block;
-    const int64_t room = few || wide ? of_grid : WINOGRAD_TILE_BYTES / (by->products * (g.channels + block) * TBYTES);
+    const int64_t room = shared ? of_grid : WINOGRAD_TILE_BYTES / (by->products * (g.channels + block) * TBYTES);
     FD(cut_tiles)(by, room);
     g.grids = 1;
-    if (few || wide) {
+    if (shared) {
         const int64_t chunk = FD(most)(WINOGRAD_SHARED_BYTES / (of_grid * tile_bytes), 1);
         g.grids = FD(ceil_div)(g.all_grids, FD(ceil_div)(g.all_grids, chunk));
     } else if (by->bands[0] * by->bands[1] == 1) {
@@ -419,7 +420,7 @@ static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights)
     g.weight_step = g.channels * block + VL;
     g.tile_step = pitch * g.channels + VL;
     g.product_step = pitch * block + VL;
-    if (few || wide) return FD(run_shared_tiles)(finite, &g, threads);
+    if (shared) return FD(run_shared_tiles)(finite, &g, threads);
     T *memory = fd_alloc((size_t)(by->products * g.weight_step) * sizeof(T));
     if (memory == NULL) return FD_NOMEM;
     g.weights = memory;
