@@ -31,6 +31,8 @@ FD_TARGET("avx2,fma")
 
 #include "winograd_parts.h"
 
+#include "winograd_transform.h"
+
 #include "winograd_tile.h"
 #include "winograd.h"
 #include "winograd_dw.h"

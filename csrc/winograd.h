@@ -42,39 +42,6 @@ typedef struct {
     int finite;
 } FD(winograd);
 
-/* A^T m for one column of taps + 3, into four. */
-FD_INLINE void FD(transform_output)(V *out, int out_pitch, const V *m, int pitch, int taps) {
-    const V c2 = vset1(2), c4 = vset1(4), c8 = vset1(8);
-    const V sum = m[pitch] + m[2 * pitch], difference = m[pitch] - m[2 * pitch];
-    const V sum2 = taps == 3 ? m[3 * pitch] + m[4 * pitch] : m[3 * pitch];
-    const V difference2 = taps == 3 ? m[3 * pitch] - m[4 * pitch] : m[3 * pitch];
-    out[0] = m[0] + sum + sum2;
-    out[out_pitch] = vfma(c2, difference2, difference);
-    out[2 * out_pitch] = vfma(c4, sum2, sum);
-    out[3 * out_pitch] = vfma(c8, difference2, difference) + m[(taps + 2) * pitch];
-}
-
-/* G w for one column of taps, pitch apart, into taps + 3. */
-FD_INLINE void FD(transform_weight)(V *out, int out_pitch, const V *w, int pitch, int taps) {
-    const V w0 = w[0], w1 = w[pitch], sixth = vset1((T)(1.0 / 6));
-    if (taps == 3) {
-        const V w2 = w[2 * pitch], outer = (w0 + w2) * sixth, inner = w1 * sixth;
-        const V wide = vfma(vset1(4), w2, w0) * vset1((T)(1.0 / 24)), half = w1 * vset1((T)(1.0 / 12));
-        out[0] = w0 * vset1((T)0.25);
-        out[out_pitch] = -(outer + inner);
-        out[2 * out_pitch] = inner - outer;
-        out[3 * out_pitch] = wide + half;
-        out[4 * out_pitch] = wide - half;
-        out[5 * out_pitch] = w2;
-    } else {
-        out[0] = w0 * vset1((T)0.5);
-        out[out_pitch] = (w0 + w1) * vset1((T)-0.5);
-        out[2 * out_pitch] = (w1 - w0) * sixth;
-        out[3 * out_pitch] = vfma(vset1(2), w1, w0) * sixth;
-        out[4 * out_pitch] = w1;
-    }
-}
-
 /* computes  panel[c][t][o] = w[o, c, t] for `lanes` outputs, `channels` channels and every tap of the whole kernel
  * touches   panel with VL lanes; zero beyond the outputs */
 static void FD(load_taps)(T *panel, const T *from, const FD(weights) *v, int64_t lanes, int64_t channels,
@@ -168,31 +135,6 @@ static void FD(store_patch)(T *out, int64_t channel, const FD(image) *image, con
         for (int64_t j = 0; j < columns; j++) vstore_upto(out + j * step, vload(patch + j * VL), lanes);
 }
 
-/* patch = A^T m A + bias for VL outputs of every tile; the sum of what is returned is 0 if and only if all is finite.
- */
-FD_INLINE V FD(transform_products)(T *patch, const T *products, V bias, int64_t count, int64_t columns, int64_t step,
-                                   int64_t outputs, int taps) {
-    const int size = taps + 3;
-    V check = {0};
-    for (int64_t t = 0; t < count; t++) {
-        V m[36], half[24], y[16];
-#pragma GCC unroll 36
-        for (int e = 0; e < size * size; e++) m[e] = vload(products + e * step + t * outputs);
-#pragma GCC unroll 6
-        for (int j = 0; j < size; j++) FD(transform_output)(half + j, size, m + j, size, taps);
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) FD(transform_output)(y + 4 * i, 1, half + size * i, 1, taps);
-        T *corner = patch + (t / columns * 16 * columns + t % columns * 4) * VL;
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; i++) {
-            const V value = y[i] + bias;
-            check = vfma(value, (V){0}, check);
-            vstore(corner + (i / 4 * 4 * columns + i % 4) * VL, value);
-        }
-    }
-    return check;
-}
-
 /* The transformed tiles of a band of one grid: every part of every phase, channels from .. past - 1. */
 static void FD(winograd_tiles)(T *tiles, T *patch, const FD(winograd) *g, int64_t grid, int64_t row, int64_t column,
                                int64_t rows, int64_t columns, int64_t from_channel, int64_t past_channel) {
@@ -207,17 +149,14 @@ static void FD(winograd_tiles)(T *tiles, T *patch, const FD(winograd) *g, int64_
         for (int64_t c = from_channel; c < past_channel; c += VL) {
             image.data = first + c * s->src_c;
             image.channels = s->channels - c;
-            FD(copy_patch)(patch, &image, VL, 0, 4 * row + origin[0], 4 * column + origin[1], height, width);
+            int64_t at[2] = {4 * row + origin[0], 4 * column + origin[1]};
+            const FD(image) from = FD(near_image)(patch, &image, at, height, width);
             for (int64_t p = 0; p < by->parts; p++) {
                 const FD(part) *part[2];
                 FD(part_at)(part, by, p);
                 if (part[0]->phase != phase / phases || part[1]->phase != phase % phases) continue;
-                const T *from = patch + (part[0]->first * width + part[1]->first) * VL;
-                T *to = tiles + p * g->block + c;
-                if (by->taps == 3)
-                    FD(transform_patch)(to, from, width, rows * columns, columns, g->tile_step, g->channels, 3);
-                else
-                    FD(transform_patch)(to, from, width, rows * columns, columns, g->tile_step, g->channels, 2);
+                FD_WITH_TAPS(FD(transform_tiles), by->taps, tiles + p * g->block + c, &from, at[0] + part[0]->first,
+                             at[1] + part[1]->first, rows, columns, g->tile_step, g->channels, 0);
             }
         }
     }
@@ -270,6 +209,9 @@ static int FD(winograd_outputs)(const T *products, T *patch, const FD(winograd) 
     const FD(tiling) *by = &g->by;
     const FD(tap_sum) *s = by->s;
     const int64_t of_grid = rows * columns;
+    const FD(image) whole = FD(image_of_patch)(patch, 4 * rows, 4 * columns);
+    const int simple = s->act == FD_LINEAR || s->act == FD_RELU;
+    const V least = vset1(s->act == FD_RELU ? 0 : -(T)INFINITY);
     V check = {0};
     for (int64_t n = 0; n < grids; n++) {
         const T *from = products + n * of_grid * g->outputs;
@@ -278,13 +220,16 @@ static int FD(winograd_outputs)(const T *products, T *patch, const FD(winograd) 
                  (first_grid + n) / by->grids * s->out_n + (g->group * s->outputs + g->first) * s->out_c;
         for (int64_t o = 0; o < g->outputs && g->first + o < s->outputs; o += VL) {
             const int64_t lanes = FD(least)(s->outputs - g->first - o, VL);
-            const V bias =
-                g->v->bias == NULL ? (V){0} : vload_upto(g->v->bias + g->group * s->outputs + g->first + o, lanes);
-            check +=
-                by->taps == 3
-                    ? FD(transform_products)(patch, from + o, bias, of_grid, columns, g->product_step, g->outputs, 3)
-                    : FD(transform_products)(patch, from + o, bias, of_grid, columns, g->product_step, g->outputs, 2);
-            if (s->act != FD_LINEAR) FD(act_row)(patch, patch, of_grid * 16 * VL, s->act, s->alpha);
+            const T *at = g->v->bias == NULL ? NULL : g->v->bias + g->group * s->outputs + g->first + o;
+            const V bias = at == NULL ? (V){0} : vload_upto(at, lanes);
+            if (s->out_c == 1 && lanes == VL && simple) {
+                FD_WITH_TAPS(FD(transform_outputs), by->taps, out + o, &image, 4 * row, 4 * column, from + o, bias,
+                             least, &check, rows, columns, g->product_step, g->outputs);
+                continue;
+            }
+            FD_WITH_TAPS(FD(transform_outputs), by->taps, patch, &whole, 0, 0, from + o, bias, least, &check, rows,
+                         columns, g->product_step, g->outputs);
+            if (!simple) FD(act_row)(patch, patch, of_grid * 16 * VL, s->act, s->alpha);
             FD(store_patch)(out + o * s->out_c, s->out_c, &image, patch, lanes, 4 * row, 4 * column, 4 * rows,
                             4 * columns);
         }

@@ -32,73 +32,24 @@ typedef struct {
     int finite;
 } FD(winograd_dw);
 
-/* A y for one column of 4, pitch apart, into taps + 3. */
-FD_INLINE void FD(transform_gradient)(V *out, int out_pitch, const V *y, int pitch, int taps) {
-    const V y0 = y[0], y1 = y[pitch], y2 = y[2 * pitch], y3 = y[3 * pitch], c2 = vset1(2), c4 = vset1(4);
-    const V even = y0 + y2, odd = y1 + y3, even2 = vfma(c4, y2, y0), odd2 = c2 * vfma(c4, y3, y1);
-    out[0] = y0;
-    out[out_pitch] = even + odd;
-    out[2 * out_pitch] = even - odd;
-    out[3 * out_pitch] = even2 + odd2;
-    if (taps == 3) out[4 * out_pitch] = even2 - odd2;
-    out[(taps + 2) * out_pitch] = y3;
-}
-
-/* G^T m for one column of taps + 3, into taps. */
-FD_INLINE void FD(transform_sum)(V *out, int out_pitch, const V *m, int pitch, int taps) {
-    const V m0 = m[0], m1 = m[pitch], m2 = m[2 * pitch], m3 = m[3 * pitch], m4 = m[4 * pitch];
-    const V sixth = vset1((T)(1.0 / 6));
-    if (taps == 3) {
-        const V inner = (m1 + m2) * sixth, outer = m3 + m4;
-        out[0] = vfma(vset1((T)0.25), m0, vfma(vset1((T)(1.0 / 24)), outer, -inner));
-        out[out_pitch] = vfma(vset1((T)(1.0 / 12)), m3 - m4, (m2 - m1) * sixth);
-        out[2 * out_pitch] = vfma(sixth, outer, m[5 * pitch] - inner);
-    } else {
-        out[0] = vfma(vset1((T)0.5), m0 - m1, (m3 - m2) * sixth);
-        out[out_pitch] = vfma(vset1((T)-0.5), m1, vfma(vset1(2), m3, m2) * sixth) + m4;
-    }
-}
-
-/* to[e][tile][o ...] = (A dy A^T)[e] for VL outputs of the tiles in patch. */
-FD_INLINE void FD(transform_dy)(T *to, const T *patch, int64_t count, int64_t columns, int64_t step, int64_t outputs,
-                                int taps) {
-    const int size = taps + 3;
-    for (int64_t t = 0; t < count; t++) {
-        const T *corner = patch + (t / columns * 16 * columns + t % columns * 4) * VL;
-        V y[16], half[24], all[36];
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; i++) y[i] = vload(corner + (i / 4 * 4 * columns + i % 4) * VL);
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; j++) FD(transform_gradient)(half + j, 4, y + j, 4, taps);
-#pragma GCC unroll 6
-        for (int i = 0; i < size; i++) FD(transform_gradient)(all + size * i, 1, half + 4 * i, 1, taps);
-#pragma GCC unroll 36
-        for (int e = 0; e < size * size; e++) vstore(to + e * step + t * outputs, all[e]);
-    }
-}
-
-/* part[tap][c] = (G^T m G)[tap] for `channels` channels in whole vectors, those of sums[e]. */
-FD_INLINE void FD(transform_sums)(T *part, int64_t wide, const T *sums, int64_t step, int64_t channels, int taps) {
-    const int size = taps + 3;
-    for (int64_t c = 0; c < channels; c += VL) {
-        V m[36], half[18], w[9];
-#pragma GCC unroll 36
-        for (int e = 0; e < size * size; e++) m[e] = vload(sums + e * step + c);
-#pragma GCC unroll 6
-        for (int j = 0; j < size; j++) FD(transform_sum)(half + j, size, m + j, size, taps);
-#pragma GCC unroll 3
-        for (int i = 0; i < taps; i++) FD(transform_sum)(w + taps * i, 1, half + size * i, 1, taps);
-#pragma GCC unroll 9
-        for (int i = 0; i < taps * taps; i++) vstore(part + i * wide + c, w[i]);
-    }
-}
-
 /* Elements of the parts of a task's scratch: a patch of either, the tiles of dy and of x, the sums. */
 static void FD(winograd_dw_scratch)(int64_t part[4], const FD(winograd_dw) *g) {
     part[0] = FD(patch_size)(&g->by);
     part[1] = g->by.products * g->dy_step;
     part[2] = g->by.products * g->x_step;
     part[3] = g->by.products * g->sum_step;
+}
+
+/* The transformed tiles of a band, of dy or of x, for VL channels: by way of a patch where they are not neighbours. */
+static void FD(dw_tiles)(T *tiles, T *patch, const FD(image) *image, int64_t row, int64_t column, int64_t rows,
+                         int64_t columns, int64_t step, int64_t channels, int of_dy, int taps) {
+    const int64_t beyond = of_dy ? 0 : taps - 1, height = 4 * rows + beyond, width = 4 * columns + beyond;
+    int64_t at[2] = {row, column};
+    const FD(image) from = FD(near_image)(patch, image, at, height, width);
+    if (of_dy)
+        FD_WITH_TAPS(FD(transform_tiles), taps, tiles, &from, at[0], at[1], rows, columns, step, channels, 1);
+    else
+        FD_WITH_TAPS(FD(transform_tiles), taps, tiles, &from, at[0], at[1], rows, columns, step, channels, 0);
 }
 
 static void FD(winograd_dw_task)(void *arg, int64_t task, void *scratch) {
@@ -129,35 +80,26 @@ static void FD(winograd_dw_task)(void *arg, int64_t task, void *scratch) {
         const int64_t row = d % by->bands[0] * by->band[0], first_grid = d / by->bands[0] * g->grids;
         const int64_t rows = FD(least)(by->tiles[0] - row, by->band[0]);
         const int64_t columns = FD(least)(by->tiles[1] - column, by->band[1]), of_grid = rows * columns;
-        const int64_t width = 4 * columns + by->taps - 1;
         const int64_t grids = FD(least)(g->all_grids - first_grid, g->grids);
         for (int64_t n = 0; n < grids; n++) {
             const int64_t image = (first_grid + n) / by->grids, grid = (first_grid + n) % by->grids;
             FD(image) dy = {.channel = g->dy_c};
             const T *from = dy_first + image * g->dy_n + FD(outputs_of_grid)(&dy, by, grid, g->dy_s);
             for (int64_t o = 0; o < outputs; o += VL) {
-                T *to = dy_tiles + n * of_grid * g->outputs + o;
                 dy.data = from + o * g->dy_c;
                 dy.channels = outputs - o;
-                FD(copy_patch)(patch, &dy, VL, 0, 4 * row, 4 * column, 4 * rows, 4 * columns);
-                if (by->taps == 3)
-                    FD(transform_dy)(to, patch, of_grid, columns, g->dy_step, g->outputs, 3);
-                else
-                    FD(transform_dy)(to, patch, of_grid, columns, g->dy_step, g->outputs, 2);
+                FD(dw_tiles)(dy_tiles + n * of_grid * g->outputs + o, patch, &dy, 4 * row, 4 * column, rows, columns,
+                             g->dy_step, g->outputs, 1, (int)by->taps);
             }
             int64_t origin[2];
             FD(image) x = FD(source_of_grid)(by, parts[0]->phase, parts[1]->phase, grid, origin);
             from = x.data + image * s->src_n + x_first;
             for (int64_t e = 0; e < channels; e += VL) {
-                T *to = x_tiles + n * of_grid * g->channels + e;
                 x.data = from + e * s->src_c;
                 x.channels = channels - e;
-                FD(copy_patch)(patch, &x, VL, 0, 4 * row + origin[0] + parts[0]->first,
-                               4 * column + origin[1] + parts[1]->first, 4 * rows + by->taps - 1, width);
-                if (by->taps == 3)
-                    FD(transform_patch)(to, patch, width, of_grid, columns, g->x_step, g->channels, 3);
-                else
-                    FD(transform_patch)(to, patch, width, of_grid, columns, g->x_step, g->channels, 2);
+                FD(dw_tiles)(x_tiles + n * of_grid * g->channels + e, patch, &x, 4 * row + origin[0] + parts[0]->first,
+                             4 * column + origin[1] + parts[1]->first, rows, columns, g->x_step, g->channels, 0,
+                             (int)by->taps);
             }
         }
         for (int64_t e = 0; e < by->products; e++) {
@@ -176,10 +118,7 @@ static void FD(winograd_dw_task)(void *arg, int64_t task, void *scratch) {
         T *to = g->parts + chunk * g->part + ((group * s->outputs + first_o + o) * by->parts + index) * taps * g->wide +
                 first_c;
         const T *from = sums + o * g->channels;
-        if (by->taps == 3)
-            FD(transform_sums)(to, g->wide, from, g->sum_step, vectors * VL, 3);
-        else
-            FD(transform_sums)(to, g->wide, from, g->sum_step, vectors * VL, 2);
+        FD_WITH_TAPS(FD(transform_sums), by->taps, to, g->wide, from, g->sum_step, vectors * VL);
     }
 }
 

@@ -1,5 +1,4 @@
-/* winograd_parts.h: what winograd.h and winograd_dw.h share: how a tap sum is cut for the algorithm, and the source's
- * transform.
+/* winograd_parts.h: what winograd.h and winograd_dw.h share: how a tap sum is cut for the algorithm.
  *
  * # Design: one algorithm, F(4x4, 3x3) or F(4x4, 2x2), serves all kernels, strides and dilations, because the sum over
  * channels may as well run over other things:
@@ -154,46 +153,16 @@ static int64_t FD(outputs_of_grid)(FD(image) *image, const FD(tiling) *g, int64_
     return at[0] * stride[1] + at[1] * stride[2];
 }
 
-/* B^T d for one column of taps + 3, pitch apart. */
-FD_INLINE void FD(transform_source)(V *d, int pitch, int taps) {
-    const V d0 = d[0], d1 = d[pitch], d2 = d[2 * pitch], d3 = d[3 * pitch], d4 = d[4 * pitch];
-    const V c2 = vset1(2), c4 = vset1(4), c5 = vset1(5);
-    if (taps == 3) {
-        const V d5 = d[5 * pitch];
-        const V even = vfma(-c4, d2, d4), odd = vfma(-c4, d1, d3), a = d4 - d2, b = c2 * (d3 - d1);
-        d[0] = vfma(c4, d0, vfma(-c5, d2, d4));
-        d[pitch] = even + odd;
-        d[2 * pitch] = even - odd;
-        d[3 * pitch] = a + b;
-        d[4 * pitch] = a - b;
-        d[5 * pitch] = vfma(c4, d1, vfma(-c5, d3, d5));
-    } else {
-        const V outer = d3 - d1, inner = d3 - d2;
-        d[0] = vfma(c2, d0 - d2, outer);
-        d[pitch] = vfma(-c2, d1, inner);
-        d[2 * pitch] = vfma(c2, d1 - d2, inner);
-        d[3 * pitch] = outer;
-        d[4 * pitch] = vfma(-c2, outer, d4 - d2);
-    }
+/* A patch as an image. */
+static FD(image) FD(image_of_patch)(const T *patch, int64_t height, int64_t width) {
+    return (FD(image)){
+        .data = patch, .channels = VL, .channel = 1, .size = {1, height, width}, .stride = {0, width * VL, VL}};
 }
 
-/* tiles[e][tile][c ...] = (B^T d B)[e] for VL channels, c the first, of the tiles in a patch so many elements
- * wide. */
-FD_INLINE void FD(transform_patch)(T *tiles, const T *patch, int64_t width, int64_t count, int64_t columns,
-                                   int64_t step, int64_t channels, int taps) {
-    const int size = taps + 3;
-    for (int64_t t = 0; t < count; t++) {
-        const T *corner = patch + (t / columns * 4 * width + t % columns * 4) * VL;
-        V d[36];
-#pragma GCC unroll 6
-        for (int i = 0; i < size; i++)
-#pragma GCC unroll 6
-            for (int j = 0; j < size; j++) d[size * i + j] = vload(corner + (i * width + j) * VL);
-#pragma GCC unroll 6
-        for (int j = 0; j < size; j++) FD(transform_source)(d + j, size, taps);
-#pragma GCC unroll 6
-        for (int i = 0; i < size; i++) FD(transform_source)(d + size * i, 1, taps);
-#pragma GCC unroll 36
-        for (int e = 0; e < size * size; e++) vstore(tiles + e * step + t * channels, d[e]);
-    }
+/* What transform_tiles reads: the image where VL of its channels are neighbours, else a patch that begins at `at`. */
+static FD(image) FD(near_image)(T *patch, const FD(image) *image, int64_t at[2], int64_t height, int64_t width) {
+    if (image->channel == 1 && image->channels >= VL) return *image;
+    FD(copy_patch)(patch, image, VL, 0, at[0], at[1], height, width);
+    at[0] = at[1] = 0;
+    return FD(image_of_patch)(patch, height, width);
 }
