@@ -13,7 +13,8 @@
  * Source: Lavin and Gray 2016; the gradient of a bilinear algorithm is the bilinear algorithm of the transposes.
  */
 
-#define WINOGRAD_DW_BLOCK 64                /* outputs and channels of a task: 576 KB of sums */
+#define WINOGRAD_DW_OUTPUTS 64              /* of a task, and channels: 576 KB of sums, */
+#define WINOGRAD_DW_CHANNELS (256 / TBYTES) /* which come from the level-2 cache for each band */
 #define WINOGRAD_DW_TILE_BYTES (512 * 1024) /* of a band's transformed tiles, x and dy together */
 #define WINOGRAD_DW_TASKS 8                 /* at least, where there are tiles enough */
 #define WINOGRAD_DW_BANDS 4                 /* of a chunk, at least: its last transform takes as long as one */
@@ -168,10 +169,9 @@ static void FD(winograd_dw_sum_task)(void *arg, int64_t task, void *scratch) {
 static void FD(plan_winograd_dw)(FD(winograd_dw) *g) {
     FD(tiling) *by = &g->by;
     const FD(tap_sum) *s = g->s;
-    const int64_t block = WINOGRAD_DW_BLOCK;
-    g->output_blocks = FD(ceil_div)(s->outputs, block);
+    g->output_blocks = FD(ceil_div)(s->outputs, WINOGRAD_DW_OUTPUTS);
     g->outputs = FD(whole)(FD(ceil_div)(s->outputs, g->output_blocks), VL > MR ? VL : MR);
-    g->channel_blocks = FD(ceil_div)(s->channels, block);
+    g->channel_blocks = FD(ceil_div)(s->channels, WINOGRAD_DW_CHANNELS);
     g->channels = FD(whole)(FD(ceil_div)(s->channels, g->channel_blocks), VL);
     const int64_t room = WINOGRAD_DW_TILE_BYTES / (by->products * (g->channels + g->outputs) * TBYTES);
     FD(cut_tiles)(by, room);
