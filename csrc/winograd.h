@@ -26,7 +26,7 @@
 #define WINOGRAD_MOST_BYTES (4096 * 1024)     /* of the same, where even one vector of outputs takes more */
 #define WINOGRAD_SHARED_BYTES (8192 * 1024)   /* the same where a block of outputs with all their weights is small */
 #define WINOGRAD_OUTPUTS 48                   /* fewer than these are few */
-#define WINOGRAD_TILE_BYTES (768 * 1024)      /* of a band's transformed tiles and products */
+#define WINOGRAD_TILE_BYTES (512 * 1024)      /* of a band's transformed tiles and products */
 #define WINOGRAD_NEAR 64                      /* channels up to which a product's weights are near enough */
 
 typedef struct {
@@ -116,9 +116,10 @@ static void FD(winograd_weights_task)(void *arg, int64_t task, void *scratch) {
     FD(transform_weights)(g->weights, scratch, g, task % vectors * VL, task / vectors * VL);
 }
 
-/* The scratch of a task: patch, tiles [product][tile][channels], products [product][tile][outputs]. */
+/* The scratch of a task: patch, products [product][tile][outputs], tiles [product][tile][channels], which begin one
+ * product later: products lie where the tiles were that have been multiplied. */
 static size_t FD(winograd_scratch)(const FD(winograd) *g) {
-    return (size_t)(FD(patch_size)(&g->by) + g->by.products * (g->tile_step + g->product_step)) * sizeof(T);
+    return (size_t)(FD(patch_size)(&g->by) + (g->by.products + 1) * g->tile_step) * sizeof(T);
 }
 
 /* The lanes of patch (outputs) go to `outputs` images of strides `image` at (row, column), as far as they reach. */
@@ -246,7 +247,7 @@ static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
     const int64_t rows = FD(least)(by->tiles[0] - row, by->band[0]);
     const int64_t columns = FD(least)(by->tiles[1] - column, by->band[1]), of_grid = rows * columns;
     const int64_t grids = FD(least)(g->all_grids - first_grid, g->grids);
-    T *patch = scratch, *tiles = patch + FD(patch_size)(by), *products = tiles + by->products * g->tile_step;
+    T *patch = scratch, *products = patch + FD(patch_size)(by), *tiles = products + g->tile_step;
 
     for (int64_t n = 0; n < grids; n++)
         FD(winograd_tiles)(tiles + n * of_grid * g->channels, patch, g, first_grid + n, row, column, rows, columns, 0,
@@ -348,7 +349,8 @@ static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights)
     const int64_t blocks = FD(least)(FD(most)(FD(ceil_div)(vectors, FD(most)(most, 1)), fewest), vectors);
     const int64_t block = FD(ceil_div)(vectors, blocks) * VL;
     g.outputs = block;
-    const int64_t room = shared ? of_grid : WINOGRAD_TILE_BYTES / (by->products * (g.channels + block) * TBYTES);
+    const int64_t wider = FD(most)(g.channels, block);
+    const int64_t room = shared ? of_grid : WINOGRAD_TILE_BYTES / (by->products * wider * TBYTES);
     FD(cut_tiles)(by, room);
     g.grids = 1;
     if (shared) {
@@ -366,6 +368,7 @@ static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights)
     g.tile_step = pitch * g.channels + VL;
     g.product_step = pitch * block + VL;
     if (shared) return FD(run_shared_tiles)(finite, &g, threads);
+    g.tile_step = g.product_step = pitch * wider + VL;
     T *memory = fd_alloc((size_t)(by->products * g.weight_step) * sizeof(T));
     if (memory == NULL) return FD_NOMEM;
     g.weights = memory;
