@@ -20,6 +20,8 @@ __all__ = [
     "embedding_forward",
 ]
 
+_LONG = 32  # rows of a table for each id, with which sorting the ids takes less time than a look at each row
+
 
 @dataclass(slots=True)
 class EmbeddingContext:
@@ -138,8 +140,20 @@ def embedding_backward(dy: ArrayLike, ctx: EmbeddingContext, sparse: bool = Fals
     terms = gradient(op, dy, plan.y_shape, ctx.dtype).reshape(plan.count, plan.width)
     if not sparse:
         return restored(ctx.ops.scatter_add(terms, ctx.ids, plan.rows), ctx.dtype)
-    rows, place = np.unique(ctx.ids, return_inverse=True)
+    rows, place = _taken(ctx.ids, plan.rows)
     return rows, restored(ctx.ops.scatter_add(terms, place, len(rows)), ctx.dtype)
+
+
+def _taken(ids: Array, rows: int) -> tuple[Array, Array]:
+    """Return the ids, each once and ascending, and the place of each id among them."""
+    if rows > _LONG * len(ids):
+        return np.unique(ids, return_inverse=True)
+    taken = np.zeros(rows, bool)
+    taken[ids] = True
+    found = np.flatnonzero(taken)
+    places = np.empty(rows, np.int64)  # nothing is sorted
+    places[found] = np.arange(len(found))
+    return found, places[ids]
 
 
 def _row_numbers(op: str, ids: Array, rows: int) -> Array:
