@@ -154,11 +154,8 @@ class _Function(_Served):
         self.original = original
         self.ours: Callable[..., Any] = original
         self.count = service.counts[service.name]
-        self.watch: tuple[Contest | None, Verdict, int] = (
-            None,
-            _UNTRIED,
-            1,
-        )  # the partner's, for the next call
+        self.watch: tuple[bool, Contest | None, Verdict, int] = (True, None, _UNTRIED, 1)
+        # whether the partner's last call was fastdl's, and what is known of the next call here
         self.follows = all(target.follows for target in service.found.targets)
         self.shadows: deque[tuple[Any, Any]] = deque(maxlen=_MOST_KINDS)  # what ours returned, and theirs
 
@@ -190,14 +187,16 @@ class _Function(_Served):
         if silence.active:
             return self.original(*args, **kwargs)
         if self.follows:
-            index, (contest, expected, size) = 1, self.watch
+            index, (ours, contest, expected, size) = 1, self.watch
+            self.watch = True, None, expected, size
             verdict = _UNTRIED if self.service.target else _NOT_BEFORE
-            self.watch = None, expected, size
+            ours = ours and verdict.serve
         else:
             index, (verdict, size, contest) = 0, self.verdict(args, kwargs)
             expected = verdict
+            ours = verdict.serve if contest is None else contest.ours_next
         reason = verdict.reason
-        if verdict.serve if contest is None else contest.ours_next:
+        if ours:
             beside = self.beside(args, kwargs) if settings.verify else None
             call = functools.partial(self.ours, *args, **kwargs)
             try:
@@ -207,7 +206,7 @@ class _Function(_Served):
             else:
                 if not self.count.calls % _REVIEW:
                     self.service.review()
-                self.let_watch(contest, expected, size)
+                self.let_watch(True, contest, expected, size)
                 if beside is not None:
                     self.shadows.append((result, beside[0]))
                     self.service.compare(beside, (result, args, kwargs))
@@ -216,16 +215,16 @@ class _Function(_Served):
         if contest is None:
             return self.original(*args, **kwargs)
         result = _timed(functools.partial(self.original, *args, **kwargs), contest, index, size)
-        self.let_watch(contest, expected, size)
+        self.let_watch(False, contest, expected, size)
         return result
 
-    def let_watch(self, contest: Contest | None, verdict: Verdict, size: int) -> None:
+    def let_watch(self, ours: bool, contest: Contest | None, verdict: Verdict, size: int) -> None:
         """Tell the partner what is known of its next call."""
         target = self.service.target
         if target is not None and target.partner is not None and not self.follows:
             partner = self.partner(target)
             if partner is not None:
-                partner.watch = contest, verdict, size
+                partner.watch = ours, contest, verdict, size
 
     def beside(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Beside | None:
         """Run the original on copies; what fastdl's partner made is exchanged for what the original's did."""

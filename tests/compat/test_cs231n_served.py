@@ -154,6 +154,22 @@ def test_a_students_lstm_is_served_whole(learner, dtype, narrow):
     assert service("lstm_backward").counts["lstm_backward"].calls == 1
 
 
+def test_a_backward_pass_is_timed_on_the_side_of_its_forward_pass(learner, monkeypatch):
+    monkeypatch.setattr(trial, "_sooner", lambda ours, theirs: None)
+    monkeypatch.setattr("fastdl.compat.contest._FAR", float("inf"))
+    x, h0, b = draw((8, 5, 30)), draw((8, 40), seed=1), draw(160, seed=4)
+    weights = draw((30, 160), seed=2) / 4, draw((40, 160), seed=3) / 4
+    _, ours = learner(LSTM)
+    sides = []
+    for _ in range(3):
+        _, cache = ours.lstm_forward(x, h0, *weights, b)
+        ours.lstm_backward(draw((8, 5, 40), seed=5), cache)
+        passes = [service(name).counts[name] for name in ("lstm_forward", "lstm_backward")]
+        sides.append({(count.calls, count.left) for count in passes})
+    assert sides[0] != sides[1]
+    assert all(len(side) == 1 for side in sides)
+
+
 @pytest.mark.parametrize("wrong", [False, True])
 def test_naive_loops_are_served_or_left_alone(learner, wrong):
     source = ["import itertools", "import numpy as np"]
