@@ -167,36 +167,47 @@ static void FD(max_whole_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_
 #undef ROW
 }
 
-/* What max_whole does with windows of two neighbouring columns, whose rows are read once; and the gate of their cells,
- * if it is wanted. The last vector of a row begins where it fits, and does some windows again. */
-FD_INLINE void FD(max_pairs)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns, int64_t height, int gated) {
+/* n windows of two neighbouring columns, as max_whole has them, whose rows are read once; and the gate of their cells,
+ * if it is wanted. */
+FD_INLINE void FD(max_pairs_block)(const FD(pool) *pool, int64_t y, int64_t x, int64_t n, int64_t height, int gated) {
     const int64_t *size = pool->plan.size, *step = pool->step;
-    for (int64_t past = 0; past < columns; past += VL) {
-        const int64_t c = columns < VL ? 0 : FD(least)(past, columns - VL), n = FD(least)(columns, VL);
-        const int64_t low_n = FD(least)(2 * n, VL), high_n = 2 * n - low_n;
-        V best = {0};
-        I winner = {0};
-        for (int64_t d = size[0] - 1; d >= 0; d--)
+    const int64_t low_n = FD(least)(2 * n, VL), high_n = 2 * n - low_n;
+    V best = {0};
+    I winner = {0};
+    for (int64_t d = size[0] - 1; d >= 0; d--)
 #pragma GCC unroll 2
-            for (int64_t h = height - 1; h >= 0; h--) {
-                const int64_t cells = x + d * step[0] + h * step[1] + 2 * c;
-                const V low = vload_upto(pool->from + cells, low_n), high = vload_upto(pool->from + cells + VL, high_n);
-                if (gated) {
-                    FD(gate_store)(pool->closed + cells, low, low_n);
-                    FD(gate_store)(pool->closed + cells + VL, high, high_n);
-                }
-                const V left = FD(left_columns)(low, high), right = FD(right_columns)(low, high);
-                const int last = d == size[0] - 1 && h == height - 1;
-                const I tap = (TI)((d * height + h) * 2) - (I){0}, all = ~(I){0};
-                const I right_wins = last ? all : FD(max_wins)(right, best);
-                best = vselect(right_wins, right, best);
-                winner = ((tap + 1) & right_wins) | (winner & ~right_wins);
-                const I left_wins = FD(max_wins)(left, best);
-                best = vselect(left_wins, left, best);
-                winner = (tap & left_wins) | (winner & ~left_wins);
+        for (int64_t h = height - 1; h >= 0; h--) {
+            const int64_t cells = x + d * step[0] + h * step[1];
+            FD(ask_ahead)(pool->from + cells), FD(ask_ahead)(pool->from + cells + VL);
+            const V low = vload_upto(pool->from + cells, low_n), high = vload_upto(pool->from + cells + VL, high_n);
+            if (gated) {
+                FD(gate_store)(pool->closed + cells, low, low_n);
+                FD(gate_store)(pool->closed + cells + VL, high, high_n);
             }
-        vstore_upto(pool->to + y + c, best, n);
-        FD(index_store)(pool, y + c, winner, n);
+            const V left = FD(left_columns)(low, high), right = FD(right_columns)(low, high);
+            const int last = d == size[0] - 1 && h == height - 1;
+            const I tap = (TI)((d * height + h) * 2) - (I){0}, all = ~(I){0};
+            const I right_wins = last ? all : FD(max_wins)(right, best);
+            best = vselect(right_wins, right, best);
+            winner = ((tap + 1) & right_wins) | (winner & ~right_wins);
+            const I left_wins = FD(max_wins)(left, best);
+            best = vselect(left_wins, left, best);
+            winner = (tap & left_wins) | (winner & ~left_wins);
+        }
+    FD(ask_ahead)(pool->to + y);
+    vstore_upto(pool->to + y, best, n);
+    FD(index_store)(pool, y, winner, n);
+}
+
+/* A row of them. Its last vector begins where it fits, and does some windows again. */
+FD_INLINE void FD(max_pairs)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns, int64_t height, int gated) {
+    if (columns < VL) {
+        FD(max_pairs_block)(pool, y, x, columns, height, gated);
+        return;
+    }
+    for (int64_t past = 0; past < columns; past += VL) {
+        const int64_t c = FD(least)(past, columns - VL);
+        FD(max_pairs_block)(pool, y + c, x + 2 * c, VL, height, gated);
     }
 }
 
@@ -282,24 +293,28 @@ FD_INLINE void FD(max_scatter_row)(const FD(pool) *pool, FD(place) *at, int64_t 
     FD(pool_blocks)(pool, at, y, x, FD(max_scatter));
 }
 
-/* Two columns a window, and each cell in one window: the cells of a tap are written, and none is read. */
-static void FD(max_paired_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns) {
+/* The cells of n windows of two columns, each in one window: they are written, and none is read. */
+FD_INLINE void FD(max_paired_block)(const FD(pool) *pool, int64_t y, int64_t x, int64_t n) {
     const int64_t *size = pool->plan.size, *step = pool->step;
-    for (int64_t c = 0; c < columns; c += VL) {
-        const int64_t n = FD(least)(columns - c, VL);
-        const V dy = vload_upto(pool->from + y + c, n) + VC(0); /* what is added to 0 is never -0 */
-        uint8_t index[VL] = {0};
-        memcpy(index, (const uint8_t *)pool->index + y + c, n == VL ? VL : (size_t)n);
-        const I winner = vwide(index);
-        for (int64_t d = 0; d < size[0]; d++)
-            for (int64_t h = 0; h < size[1]; h++) {
-                const TI tap = (TI)((d * size[1] + h) * 2);
-                const V left = (V)((I)dy & (I)(winner == tap)), right = (V)((I)dy & (I)(winner == tap + 1));
-                T *cells = pool->to + x + d * step[0] + h * step[1] + 2 * c;
-                vstore_upto(cells, vinterleave_low(left, right), 2 * n);
-                if (2 * n > VL) vstore_upto(cells + VL, vinterleave_high(left, right), 2 * n - VL);
-            }
-    }
+    const V dy = vload_upto(pool->from + y, n) + VC(0); /* what is added to 0 is never -0 */
+    uint8_t index[VL] = {0};
+    memcpy(index, (const uint8_t *)pool->index + y, (size_t)n);
+    const I winner = vwide(index);
+    for (int64_t d = 0; d < size[0]; d++)
+        for (int64_t h = 0; h < size[1]; h++) {
+            const TI tap = (TI)((d * size[1] + h) * 2);
+            const V left = (V)((I)dy & (I)(winner == tap)), right = (V)((I)dy & (I)(winner == tap + 1));
+            T *cells = pool->to + x + d * step[0] + h * step[1];
+            FD(ask_ahead)(cells), FD(ask_ahead)(cells + VL);
+            vstore_upto(cells, vinterleave_low(left, right), 2 * n);
+            if (2 * n > VL) vstore_upto(cells + VL, vinterleave_high(left, right), 2 * n - VL);
+        }
+}
+
+static void FD(max_paired_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns) {
+    int64_t c = 0;
+    for (; c + VL <= columns; c += VL) FD(max_paired_block)(pool, y + c, x + 2 * c, VL);
+    if (c < columns) FD(max_paired_block)(pool, y + c, x + 2 * c, columns - c);
 }
 
 static void FD(maxpool_bwd_task)(void *arg, int64_t task, void *scratch) {
