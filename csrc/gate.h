@@ -14,20 +14,20 @@ static void FD(gate_fwd_task)(void *arg, int64_t task, void *scratch) {
     const FD(gate) *g = arg;
     const int64_t first = task * CHUNK, n = FD(least)(CHUNK, g->n - first);
     const T *x = g->in + first;
-    T *y = g->out + first;
+    T *y = g->out == NULL ? NULL : g->out + first;
     uint8_t *closed = g->closed + first;
     int64_t i = 0;
     for (; i + VL <= n; i += VL) {
-        FD(ask_ahead)(x + i), FD(ask_ahead)(y + i);
+        FD(ask_ahead)(x + i);
         const V v = vload(x + i);
-        const I shut = (I)(v <= VC(0));
-        const FD(bytes) narrow = vnarrow(shut & 1);
-        vstore(y + i, vselect(shut, VC(0), v));
-        memcpy(closed + i, &narrow, sizeof narrow);
+        FD(gate_store)(closed + i, v, VL);
+        if (y == NULL) continue;
+        FD(ask_ahead)(y + i);
+        vstore(y + i, vselect((I)(v <= VC(0)), VC(0), v));
     }
     for (; i < n; i++) {
         closed[i] = x[i] <= 0;
-        y[i] = x[i] <= 0 ? 0 : x[i];
+        if (y != NULL) y[i] = x[i] <= 0 ? 0 : x[i];
     }
 }
 
@@ -49,7 +49,7 @@ static int FD(gate_run)(fd_task task, FD(gate) g, int threads) {
 }
 
 /* computes  closed[i] = x[i] <= 0, y[i] = 0 where closed[i], else x[i]
- * shapes    y, x (n,), closed (n,) of uint8, 0 or 1
+ * shapes    y, or NULL, and x (n,), closed (n,) of uint8, 0 or 1
  * layout    any, the same for all
  * touches   exactly those elements
  * order     none

@@ -230,8 +230,11 @@ def test_gate(engine: str, dtype: str, size: int) -> None:
     x = guarded(np.round(rng.normal(size=size)).astype(dtype), at_end=True)
     x[::5], x[1::7] = np.nan, -0.0
     y, closed = primitive(engine, "gate_fwd")(x)
-    assert closed.dtype == np.bool_
+    nothing, alone = primitive(engine, "gate_fwd")(x, False)
+    assert nothing is None
+    assert closed.dtype == alone.dtype == np.bool_
     np.testing.assert_array_equal(closed, x <= 0)
+    np.testing.assert_array_equal(alone, x <= 0)
     np.testing.assert_array_equal(y, np.where(x <= 0, 0, x))
     assert not np.signbit(y[closed]).any()
     dy = guarded(rng.normal(size=size).astype(dtype), at_end=True)

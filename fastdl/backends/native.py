@@ -253,8 +253,8 @@ def dropout_bwd(dy: np.ndarray, mask: np.ndarray, rate: float) -> np.ndarray:
     return dx
 
 
-def gate_fwd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    y, closed = empty_as(x), empty(x.shape, _BOOL)
+def gate_fwd(x: np.ndarray, want_y: bool = True) -> tuple[np.ndarray | None, np.ndarray]:
+    y, closed = empty_as(x) if want_y else None, empty(x.shape, _BOOL)
     _native.gate_fwd(y, closed, x, x.size, current().threads)
     return y, closed
 

@@ -84,13 +84,13 @@ def dropout_bwd(
 
 
 def gate_fwd(
-    y,       # OUT
+    y,       # OUT or None
     closed,  # OUT: bool
     x,       # IN
     int64_t n, int threads,
 ):
-    cdef Kernels kernels = kernels_of(y)
-    cdef Out y_out = output(y), closed_out = output(closed)
+    cdef Kernels kernels = kernels_of(x)
+    cdef Out y_out = optional_output(y), closed_out = output(closed)
     cdef In x_in = input(x)
     with nogil:
         finish(kernels.gate_fwd(y_out, <uint8_t *> closed_out, x_in, n, threads))

@@ -119,13 +119,13 @@ def dropout_bwd(dy: np.ndarray, mask: np.ndarray, rate: float) -> np.ndarray:
     return dx
 
 
-def gate_fwd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """closed[i] = x[i] <= 0; y[i] = 0 where closed[i] else x[i]."""
+def gate_fwd(x: np.ndarray, want_y: bool = True) -> tuple[np.ndarray | None, np.ndarray]:
+    """closed[i] = x[i] <= 0; y[i] = 0 where closed[i] else x[i], or None."""
     y, closed = x.copy(), np.zeros(x.shape, np.bool_)
     for i in np.ndindex(x.shape):
         if x[i] <= 0:
             y[i], closed[i] = 0, True
-    return y, closed
+    return y if want_y else None, closed
 
 
 def gate_bwd(dy: np.ndarray, closed: np.ndarray) -> None:

@@ -124,8 +124,10 @@ _BLOCK = 1 << 16
 """Elements, of which what the first operation reads is still in the cache for the second."""
 
 
-def gate_fwd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """closed[i] = x[i] <= 0; y[i] = 0 where closed[i] else x[i]."""
+def gate_fwd(x: np.ndarray, want_y: bool = True) -> tuple[np.ndarray | None, np.ndarray]:
+    """closed[i] = x[i] <= 0; y[i] = 0 where closed[i] else x[i], or None."""
+    if not want_y:
+        return None, np.less_equal(x, 0)
     y, closed = np.empty_like(x), np.empty(x.shape, np.bool_)
     flat = x.reshape(-1), y.reshape(-1), closed.reshape(-1)
     for start in range(0, x.size, _BLOCK):

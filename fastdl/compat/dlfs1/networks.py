@@ -8,7 +8,7 @@ and a convolution, and the gradient of the images.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -197,10 +197,11 @@ def _block_forward(layers: Sequence[Any], x: Array) -> Block:
         pool[0].x = y
         remember(pool[0], pool_ctx)
     else:
-        out, relu.mask = y, np.less_equal(y, 0)
+        out, (_, relu.mask) = y, engine().gate_fwd(y, False)
     conv.x = x
     conv.col_W = conv.W.reshape(conv.W.shape[0], -1).T
-    remember(conv, AffineContext(replace(ctx.call, activation="linear"), None))
+    ctx.call.activation, ctx.saved = "linear", None  # what comes back has gone through the mask
+    remember(conv, ctx)
     credit(layers, 0, perf_counter() - start)
     return Block(layers, out)
 
