@@ -156,8 +156,9 @@ static void FD(winograd_tiles)(T *tiles, T *patch, const FD(winograd) *g, int64_
                 const FD(part) *part[2];
                 FD(part_at)(part, by, p);
                 if (part[0]->phase != phase / phases || part[1]->phase != phase % phases) continue;
-                FD_WITH_TAPS(FD(transform_tiles), by->taps, tiles + p * g->block + c, &from, at[0] + part[0]->first,
-                             at[1] + part[1]->first, rows, columns, g->tile_step, g->channels, 0);
+                FD_WITH_TAPS(FD(transform_tiles), by->taps, tiles + p * g->block + c, &from, from.data != patch,
+                             at[0] + part[0]->first, at[1] + part[1]->first, rows, columns, g->tile_step, g->channels,
+                             0);
             }
         }
     }

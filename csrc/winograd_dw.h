@@ -48,9 +48,11 @@ static void FD(dw_tiles)(T *tiles, T *patch, const FD(image) *image, int64_t row
     int64_t at[2] = {row, column};
     const FD(image) from = FD(near_image)(patch, image, at, height, width);
     if (of_dy)
-        FD_WITH_TAPS(FD(transform_tiles), taps, tiles, &from, at[0], at[1], rows, columns, step, channels, 1);
+        FD_WITH_TAPS(FD(transform_tiles), taps, tiles, &from, from.data != patch, at[0], at[1], rows, columns, step,
+                     channels, 1);
     else
-        FD_WITH_TAPS(FD(transform_tiles), taps, tiles, &from, at[0], at[1], rows, columns, step, channels, 0);
+        FD_WITH_TAPS(FD(transform_tiles), taps, tiles, &from, from.data != patch, at[0], at[1], rows, columns, step,
+                     channels, 0);
 }
 
 static void FD(winograd_dw_task)(void *arg, int64_t task, void *scratch) {
