@@ -259,8 +259,10 @@ static int64_t FD(gemm_chunks)(FD(gemm_block) *g, int threads) {
 
 /* Whether rows of b lie so far apart, each in a page of its own, that m rows of a repay packing them. Short rows do too
  * where they are not asked for, and where vectors straddle cache lines; there the threads may have to share the rows of
- * a, and each packs. */
+ * a, and each packs. Rows that are whole pages apart, or halves of one, meet in a few sets of a cache, and push each
+ * other out: few rows of a repay it. */
 static int FD(gemm_far)(const FD(gemm_block) *g, int64_t m, int threads) {
+    if (GEMM_ASKS && g->n % (GEMM_PAGE / 2) == 0 && m >= (g->n % GEMM_PAGE == 0 ? 4 : 16) * MR) return 1;
     if ((g->n >= GEMM_PAGE || !GEMM_ASKS) && m * g->n > 8 * MR * GEMM_PAGE) return 1;
     const int straddles = ((uintptr_t)g->b | (uintptr_t)(g->n * TBYTES)) % 64 != 0;
     return straddles && m >= GEMM_MANY * (g->column_panels < threads ? threads : 1);
