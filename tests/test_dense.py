@@ -31,6 +31,8 @@ class TestDense(Matrix):
                 case((1, 403), (403, 2500), (2500,)),  # one row, several pieces of it
                 case((150, 70), (70, 400), (400,)),  # short sums
                 case((150, 600), (600, 2100), (2100,)),  # long rows of w: packed, several blocks of sums
+                case((33, 40), (40, 1024), (1024,)),  # rows of w whole pages apart: packed for few rows of x
+                case((130, 40), (40, 512), (512,)),  # half a page
                 case((70, 90), (90, 2100), (2100,)),  # both
                 case((70, 600), (600, 256), (256,)),  # panels of columns that differ by a vector
                 case((70, 600), (600, 1020), (1020,)),  # and the last one is not full
