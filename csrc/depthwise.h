@@ -200,6 +200,7 @@ typedef struct {
     int64_t apart;                      /* NCHW: elements between the sources of two lanes */
     int64_t before, after;              /* elements that vectors may reach beyond a plane, or the last pixel of NHWC */
     int along;                          /* NCHW: the sweep goes along a row, from vector to vector */
+    int rolls;                          /* NCHW: three rows of three columns, see depthwise_sum.h */
     int copied;                         /* the source always goes through scratch */
     int64_t phases, columns, left;      /* NCHW scratch is [row][phase][column]; left: the first source column */
     int64_t merge_pitch;                /* elements of a row to merge */
@@ -369,6 +370,11 @@ static int FD(is_depthwise)(const fd_conv *p) {
     return p->groups > 1 && p->groups == p->in_channels && p->out_channels <= DEPTHWISE_MOST * p->groups;
 }
 
+/* Whether all outputs of an axis meet three neighbours. */
+static int FD(three)(const FD(reach) *r, int64_t residues) {
+    return residues == 1 && r->taps == 3 && r->step == 1 && r->spread == 1;
+}
+
 /* Sizes of axes, tasks and scratch; functions of the sizes only. FD_NOMEM where *memory cannot be had: `extra` elements
  * and after them the reaches. The caller frees it. */
 static int FD(plan_depthwise)(FD(depthwise) *g, int64_t extra, T **memory) {
@@ -403,6 +409,8 @@ static int FD(plan_depthwise)(FD(depthwise) *g, int64_t extra, T **memory) {
     g->before = FD(most)(-low, 0);
     g->after = last ? FD(most)(VL - p->in_channels, 0) : FD(most)(high - g->source[2], 0) + 2 * VL;
     g->along = p->kernel[1] == 1 && g->target[1] < 4;
+    g->rolls = !last && g->inputs * g->outputs * p->kernel[0] == 1 && FD(three)(g->reach[1], g->residues[1]) &&
+               FD(three)(g->reach[2], g->residues[2]);
     g->copied = last ? g->inputs > 1 : g->along || g->apart > 2;
     const int64_t row = last ? g->source[2] * p->in_channels : g->phases * g->columns, stride = g->residues[1];
     const int64_t budget = (last ? 4 : 1) * DEPTHWISE_BAND_BYTES / TBYTES, planes = g->inputs * p->kernel[0];

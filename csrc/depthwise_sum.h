@@ -3,8 +3,11 @@
  * so no stuffed zero is multiplied; residues of a row, and in NHWC outputs of a channel, are put side by side at the
  * end.
  *
- * Order of summation: bias; in the gradient the outputs of a channel ascending, in them depths, in them columns (NCHW)
- * or rows (NHWC) and in them rows or columns, sources ascending; one accumulator an output.
+ * Three rows by three columns of NCHW, the commonest window, roll over the rows instead: what is loaded of a row meets
+ * the outputs of three rows at once, and each row is stored before the next but one is read.
+ *
+ * Order of summation: bias; in the gradient the outputs of a channel ascending, in them depths, in them columns (NCHW,
+ * unless it rolls) or rows (NHWC) and in them rows or columns, sources ascending; one accumulator an output.
  */
 
 /* Outputs of a sweep that registers hold, at most. Columns one apart gain by more of them; channels, which wait for
@@ -22,12 +25,14 @@ typedef struct {
     int64_t kernel;             /* elements between the weights of neighbouring taps of the kernel */
     int kind;                   /* what the lanes are; weights and bias differ from channel to channel */
     int rectified;              /* through ReLU */
-    int64_t ahead;              /* elements to the next plane's sources and outputs, if they are to be asked for */
+    int64_t ahead;              /* elements to the next plane, or row, of sources and outputs, if it is asked for */
 } FD(sweep);
 
 #define SWEEP_ASKS (4096 / TBYTES) /* elements of a plane; before smaller ones memory is not waited for */
+#define SWEEP_FAR (2 << 20)        /* bytes of all outputs in NHWC; fewer may be in a cache */
 
-/* What a tile reads and writes in the next plane: the processor's own prefetching begins anew with each page. */
+/* What a tile reads and writes in the next plane, or, where lanes are channels, row: the processor's own prefetching
+ * begins anew with each page, and sees no stream where pixels are further apart than vectors. */
 FD_INLINE void FD(sweep_ask)(const FD(sweep) *s, const T *src, const T *to, const int outputs, const int step) {
 #pragma GCC unroll 16
     for (int i = 0; i < outputs * step; i++) __builtin_prefetch(src + s->ahead + i * s->pitch);
@@ -51,8 +56,10 @@ FD_INLINE void FD(depthwise_tile)(T *to, const FD(sweep) *s, int64_t first, int6
 #pragma GCC unroll 16
     for (int q = 0; q < outputs; q++) acc[q] = bias;
     if (s->ahead > 0)
-        FD(sweep_ask)(s, s->strand->src + s->from + (place + taps / 2) * pitch + first_lane, to + first * s->to + lane,
-                      outputs, step);
+        FD(sweep_ask)(s,
+                      s->strand[kind == LANES_CHANNELS ? s->strands - 1 : 0].src + s->from +
+                          (place + taps / 2) * pitch + first_lane,
+                      to + first * s->to + lane, outputs, step);
     for (int64_t b = 0; b < s->strands; b++) {
         const FD(strand) *strand = &s->strand[b];
         const T *src = strand->src + s->from + place * pitch + first_lane, *w = s->w + strand->w + s->skip + shift;
@@ -159,6 +166,112 @@ static void FD(sweep_reach)(T *to, FD(sweep) *s, const FD(reach) *r, int64_t sou
     }
 }
 
+#define ROLLS_ABREAST (FD_ISA == FD_AVX512 ? 2 : 1) /* vectors of a row: memory is met line by line then */
+
+/* What rolls over the rows of a source: the sums of three outputs, of which each row begins one and ends one. */
+typedef struct {
+    const T *src; /* of the row of the moment, at the first of three strands */
+    T *to;        /* of the output that ends with it */
+    int64_t row, rows, low, high, pitch, next, apart, n, ahead;
+    int rectified;
+    I inside[ROLLS_ABREAST][3]; /* lanes of each strand */
+    V weight[9], bias;
+} FD(roll);
+
+/* Three rows; `sure`: all exist, and each ends outputs of whole vectors. */
+FD_INLINE void FD(roll_rows)(FD(roll) *r, V sum[ROLLS_ABREAST][3], const int vectors, const int sure) {
+    const T *src = r->src;
+    T *to = r->to;
+#pragma GCC unroll 3
+    for (int oldest = 0; oldest < 3; oldest++) {
+        const int middle = (oldest + 1) % 3, newest = (oldest + 2) % 3;
+        if (!sure && r->row + oldest >= r->rows) break;
+        if (r->ahead > 0)
+#pragma GCC unroll 2
+            for (int b = 0; b < vectors; b++) {
+                __builtin_prefetch(src + b * r->apart + r->ahead);
+                __builtin_prefetch(to + b * r->apart + r->ahead, 1);
+            }
+        const int exists = sure || (r->row + oldest >= r->low && r->row + oldest < r->high);
+#pragma GCC unroll 2
+        for (int b = 0; b < vectors; b++) sum[b][newest] = r->bias;
+        if (exists)
+#pragma GCC unroll 3
+            for (int j = 0; j < 3; j++)
+#pragma GCC unroll 2
+                for (int b = 0; b < vectors; b++) {
+                    const V v = vheld(vload_where(src + b * r->apart + j, r->inside[b][j]));
+                    sum[b][oldest] = vfma(r->weight[6 + j], v, sum[b][oldest]);
+                    sum[b][middle] = vfma(r->weight[3 + j], v, sum[b][middle]);
+                    sum[b][newest] = vfma(r->weight[j], v, sum[b][newest]);
+                }
+        if (sure || r->row + oldest >= 2)
+#pragma GCC unroll 2
+            for (int b = 0; b < vectors; b++) {
+                V *const done = &sum[b][oldest];
+                if (r->rectified) *done = vselect((I)(*done <= VC(0)), VC(0), *done);
+                vstore_upto(to + b * r->apart, *done, sure || vectors > 1 ? VL : r->n);
+            }
+        src += r->pitch;
+        to += r->next;
+        __asm__("" : "+r"(src), "+r"(to)); /* GCC would have a pointer for each of the rows, and no registers left */
+    }
+    r->src = src;
+    r->to = to;
+    r->row += 3;
+}
+
+/* computes  as depthwise_tile, all outputs of one vector of lanes, or of two
+ * shapes    `outputs` by n <= VL lanes from `lane` on, or by two whole vectors, of which the second may begin early;
+ *           three strands of neighbouring columns, weights [row][column]
+ * touches   n lanes of each output; VL lanes of the sources that exist
+ * order     rows and in them columns ascending, one accumulator an output
+ * source    as fd_conv_fwd */
+FD_INLINE void FD(roll_columns)(T *to, const FD(sweep) *s, const T *weights, int64_t outputs, int64_t lane, int64_t n,
+                                const int vectors) {
+    FD(roll) r = {.rows = outputs + 2, .low = -s->place, .high = s->source - s->place, .n = n};
+    r.src = s->strand->src + s->from + s->place * s->pitch + lane;
+    r.to = to + lane - 2 * s->to;
+    r.pitch = s->pitch;
+    r.next = s->to;
+    r.ahead = s->ahead;
+    r.rectified = s->rectified;
+    r.apart = vectors > 1 ? FD(least)(VL, s->lanes - VL - lane) : 0;
+    r.bias = vload(s->bias);
+    V sum[ROLLS_ABREAST][3];
+#pragma GCC unroll 9
+    for (int t = 0; t < 9; t++) r.weight[t] = vset1(weights[t]);
+#pragma GCC unroll 2
+    for (int b = 0; b < vectors; b++)
+#pragma GCC unroll 3
+        for (int j = 0; j < 3; j++) {
+            const int64_t first = lane + b * r.apart;
+            r.inside[b][j] = vrange(s->strand[j].begin - first, s->strand[j].end - first);
+            sum[b][j] = r.bias;
+        }
+    const int64_t past = n == VL ? FD(least)(r.rows, r.high) : 0;
+    while (r.row < r.rows)
+        if (r.row >= FD(most)(r.low, 2) && r.row + 3 <= past)
+            FD(roll_rows)(&r, sum, vectors, 1);
+        else
+            FD(roll_rows)(&r, sum, vectors, 0);
+}
+
+/* NCHW: the outputs of one reach, whose weights are w[row * across + column * next ...], where it and columns are three
+ * neighbouring taps each. A function of its own: where GCC puts it into its caller, the other windows are slower. */
+__attribute__((noinline)) static void FD(roll_whole)(T *to, FD(sweep) *s, const FD(reach) *r, const T *w, int64_t next,
+                                                     int64_t source) {
+    const int64_t n = FD(least)(s->lanes, VL);
+    T weights[9];
+    for (int64_t t = 0; t < 9; t++) weights[t] = w[(r->first + t / 3 * r->next) * 3 + t % 3 * next];
+    s->place = r->edge;
+    s->source = source;
+    int64_t l = 0;
+    for (; ROLLS_ABREAST > 1 && l + VL < s->lanes; l += 2 * VL)
+        FD(roll_columns)(to, s, weights, r->outputs, l, VL, ROLLS_ABREAST);
+    for (; l < s->lanes; l += VL) FD(roll_columns)(to, s, weights, r->outputs, FD(least)(l, s->lanes - n), n, 1);
+}
+
 /* NCHW, a kernel of one row: along the rows of one reach. */
 static void FD(sweep_along)(T *to, const FD(sweep) *columns, const FD(reach) *r, int64_t source) {
     FD(sweep) s = *columns;
@@ -204,7 +317,7 @@ static void FD(plane_band)(const FD(depthwise) *g, int64_t band_number, void *sc
     const FD(origin) from = FD(plane_origin)(g, number, depth, first, last, band);
     /* The weights of a channel lie together, whichever pass it is. */
     const T *w = g->w + channel * g->multiplier * g->taps;
-    for (int64_t t = 0; t < g->multiplier * g->taps; t++) vstore(table + t * VL, vset1(w[t]));
+    for (int64_t t = 0; t < g->multiplier * g->taps && !g->rolls; t++) vstore(table + t * VL, vset1(w[t]));
 
     const int64_t ways = g->residues[2], line = ways > 1 ? g->merge_pitch : width;
     const int64_t plane = g->source[1] * g->source[2];
@@ -227,7 +340,9 @@ static void FD(plane_band)(const FD(depthwise) *g, int64_t band_number, void *sc
                 h.edge += FD(over)(first, g->residues[1]) * h.step - from.low;
                 h.outputs = FD(over)(last - first - r + g->residues[1] - 1, g->residues[1]);
                 T *rows = to + (r * ways + c) * line;
-                if (g->along && s.lanes >= VL)
+                if (g->rolls)
+                    FD(roll_whole)(rows, &s, &h, w + g->reach[2]->first, g->reach[2]->next, from.high - from.low);
+                else if (g->along && s.lanes >= VL)
                     FD(sweep_along)(rows, &s, &h, from.high - from.low);
                 else
                     FD(sweep_reach)(rows, &s, &h, from.high - from.low);
@@ -257,12 +372,17 @@ static void FD(depthwise_pixels_task)(void *arg, int64_t task, void *scratch) {
     T *out = g->out + ((n * g->target[0] + depth) * g->target[1] + first) * width;
     FD(strand) *strands = (FD(strand) *)(merge + g->merge);
     const FD(origin) from = FD(pixel_origin)(g, n, depth, first, last, band);
+    const int same = g->target[1] == g->source[1] && g->target[2] == g->source[2] && g->inputs * g->outputs == 1;
+    /* A vector is a line of the cache, or too many ask. */
+    const int asks = VBYTES == 64 && same && from.band == NULL &&
+                     g->p->batch * g->target[0] * g->target[1] * line * TBYTES > SWEEP_FAR;
 
     for (int64_t y = 0; y < last - first && !fd_stopped(); y++) {
         FD(sweep) s = {.strand = strands, .lanes = channels, .kind = from.kind};
         s.strands = FD(row_strands)(strands, g, &from, first + y);
         s.rectified = g->act == FD_RELU;
         s.pitch = channels;
+        s.ahead = asks ? line : 0;
         s.to = g->residues[2] * channels;
         s.kernel = g->pitch;
         for (int64_t o = 0; o < g->outputs; o++) {
