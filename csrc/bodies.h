@@ -48,6 +48,7 @@ FD_TARGET("avx2,fma")
 #include "strided.h"
 
 #include "depthwise.h"
+#include "depthwise_sweep.h"
 #include "depthwise_sum.h"
 #include "depthwise_dw.h"
 

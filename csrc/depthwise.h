@@ -200,7 +200,7 @@ typedef struct {
     int64_t apart;                      /* NCHW: elements between the sources of two lanes */
     int64_t before, after;              /* elements that vectors may reach beyond a plane, or the last pixel of NHWC */
     int along;                          /* NCHW: the sweep goes along a row, from vector to vector */
-    int rolls;                          /* NCHW: three rows of three columns, see depthwise_sum.h */
+    int rolls;                          /* NCHW: three rows of three columns, see depthwise_sweep.h */
     int copied;                         /* the source always goes through scratch */
     int64_t phases, columns, left;      /* NCHW scratch is [row][phase][column]; left: the first source column */
     int64_t merge_pitch;                /* elements of a row to merge */
