@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from typing import Any
 
@@ -80,6 +81,9 @@ def _run(options: argparse.Namespace) -> int:
     from . import accelerate
     from .script import run_module, run_script
 
+    file = os.path.abspath(options.report) if options.report else None  # the script may go elsewhere
+    if file:
+        open(file, "w").close()  # what cannot be written is said now, not after an hour
     supplied = []
     if options.shims:
         from . import shims
@@ -95,8 +99,8 @@ def _run(options: argparse.Namespace) -> int:
             print(f"fastdl: supplied {', '.join(supplied)}", file=sys.stderr)
         if not options.quiet:
             print(report, file=sys.stderr)
-        if options.report:
-            report.write(options.report)
+        if file:
+            report.write(file)
 
 
 def _scan(options: argparse.Namespace) -> int:

@@ -179,6 +179,22 @@ def test_the_report_is_written_after_a_failure(tmp_path):
     ]
 
 
+def test_the_report_stays_where_the_command_was_given(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    write(tmp_path, "import os\nos.chdir('elsewhere')\n" + MAIN)
+    assert run("--report", "report.json", "script.py", cwd=tmp_path).returncode == 0
+    assert tmp_path.joinpath("report.json").stat().st_size > 0
+    assert not tmp_path.joinpath("elsewhere", "report.json").exists()
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_script(tmp_path):
+    write(tmp_path, "print('ran')\n")
+    served = run("--report", "nowhere/report.json", "script.py", cwd=tmp_path)
+    assert served.returncode == 1
+    assert "nowhere" in served.stderr
+    assert served.stdout == ""
+
+
 def test_a_module_is_run_by_its_name(tmp_path):
     (tmp_path / "package").mkdir()
     write(tmp_path / "package", "", "__init__.py")
