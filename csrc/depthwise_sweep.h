@@ -85,7 +85,7 @@ FD_INLINE void FD(depthwise_tile)(T *to, const FD(sweep) *s, int64_t first, int6
     to += first * s->to + lane;
     if (s->rectified) {
 #pragma GCC unroll 16
-        for (int q = 0; q < outputs; q++) acc[q] = vselect((I)(acc[q] <= VC(0)), VC(0), acc[q]);
+        for (int q = 0; q < outputs; q++) acc[q] = FD(vact)(acc[q], FD_RELU, (V){0});
     }
     if (n == VL && count == outputs) {
 #pragma GCC unroll 16
@@ -202,9 +202,9 @@ FD_INLINE void FD(roll_rows)(FD(roll) *r, V sum[ROLLS_ABREAST][3], const int vec
         if (sure || r->row + oldest >= 2)
 #pragma GCC unroll 2
             for (int b = 0; b < vectors; b++) {
-                V *const done = &sum[b][oldest];
-                if (r->rectified) *done = vselect((I)(*done <= VC(0)), VC(0), *done);
-                vstore_upto(to + b * r->apart, *done, sure || vectors > 1 ? VL : r->n);
+                V y = sum[b][oldest];
+                if (r->rectified) y = FD(vact)(y, FD_RELU, (V){0});
+                vstore_upto(to + b * r->apart, y, sure || vectors > 1 ? VL : r->n);
             }
         src += r->pitch;
         to += r->next;
@@ -251,8 +251,9 @@ FD_INLINE void FD(roll_columns)(T *to, const FD(sweep) *s, const T *weights, int
             FD(roll_rows)(&r, sum, vectors, 0);
 }
 
-/* NCHW: the outputs of one reach, whose weights are w[row * across + column * next ...], where it and columns are three
- * neighbouring taps each. A function of its own: where GCC puts it into its caller, the other windows are slower. */
+/* NCHW: the outputs of one reach, where it and columns are three neighbouring taps each: w[row * 3 + column * next],
+ * the rows in the order of the reach. A function of its own: where GCC puts it into its caller, the other windows are
+ * slower. */
 __attribute__((noinline)) static void FD(roll_whole)(T *to, FD(sweep) *s, const FD(reach) *r, const T *w, int64_t next,
                                                      int64_t source) {
     const int64_t n = FD(least)(s->lanes, VL);

@@ -23,7 +23,7 @@ static void FD(gate_fwd_task)(void *arg, int64_t task, void *scratch) {
         FD(gate_store)(closed + i, v, VL);
         if (y == NULL) continue;
         FD(ask_ahead)(y + i);
-        vstore(y + i, vselect((I)(v <= VC(0)), VC(0), v));
+        vstore(y + i, FD(vact)(v, FD_RELU, (V){0}));
     }
     for (; i < n; i++) {
         closed[i] = x[i] <= 0;

@@ -98,7 +98,7 @@ static inline V FD(vsixteen)(const T table[16], U n) {
  * exponent is low, log(2^(j/16) / base). One instruction finds those of all lanes, and a sixteenth of an octave takes
  * half of the polynomial: where each step waits for the one before, that is much of the time. (Tang 1989, with a
  * table of 32) */
-static inline V FD(vexp_sixteenths)(V *k, V *base, V x) {
+static inline V FD(vexp_based)(V *k, V *base, V x) {
     static const T high[16] = {1.0,         1.04443359375, 1.09033203125, 1.138671875,   1.18896484375, 1.24169921875,
                                1.296875,    1.3544921875,  1.4140625,     1.47705078125, 1.5419921875,  1.6103515625,
                                1.681640625, 1.75634765625, 1.833984375,   1.9150390625};
@@ -127,6 +127,12 @@ static inline V FD(vexp_sixteenths)(V *k, V *base, V x) {
     const V b = vfma(VC(0.0083333333326924), r, VC(0.04166666666151468));
     const V c = vfma(VC(0.00019841513543538653), r, VC(0.0013889098446486193));
     return vfma(square, vfma(square, vfma(square, c, b), a), r);
+}
+#else
+/* p, base and k with exp(x) = (1 + p) * base * 2^k: there is no table, and base is 1. */
+static inline V FD(vexp_based)(V *k, V *base, V x) {
+    *base = VC(1);
+    return FD(vexp_parts)(k, x, (V){0});
 }
 #endif
 
@@ -161,26 +167,13 @@ static inline V FD(vlog_parts)(V f, V k) {
 /* ---- functions ---------------------------------------------------------------------------------------------- */
 
 static inline V FD(vexp)(V x) {
-    const V within = vmin(VC(EXP_MAX), vmax(VC(EXP_MIN), x));
-    V k;
-#if SIXTEENTHS
-    V base, p = FD(vexp_sixteenths)(&k, &base, within);
+    V k, base, p = FD(vexp_based)(&k, &base, vmin(VC(EXP_MAX), vmax(VC(EXP_MIN), x)));
     return FD(vscale)(vfma(base, p, base), k);
-#else
-    V p = FD(vexp_parts)(&k, within, (V){0});
-    return FD(vscale)(VC(1) + p, k);
-#endif
 }
 
 /* exp(x) - 1, for x <= 0. */
 static inline V FD(vexpm1)(V x) {
-    const V within = vmin(VC(EXP_MAX), vmax(VC(EXPM1_MIN), x));
-    V k;
-#if SIXTEENTHS
-    V base, p = FD(vexp_sixteenths)(&k, &base, within);
-#else
-    V base = VC(1), p = FD(vexp_parts)(&k, within, (V){0});
-#endif
+    V k, base, p = FD(vexp_based)(&k, &base, vmin(VC(EXP_MAX), vmax(VC(EXPM1_MIN), x)));
     V power = FD(vscale)(base, k);
     return vfma(power, p, power - VC(1));
 }

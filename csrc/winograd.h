@@ -366,10 +366,9 @@ static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights)
     const int64_t tiles = g.grids * by->band[0] * by->band[1], pitch = FD(whole)(tiles, MR);
     /* One vector more than a power of two apart, or the products of a tile would share one set of the cache. */
     g.weight_step = g.channels * block + VL;
-    g.tile_step = pitch * g.channels + VL;
-    g.product_step = pitch * block + VL;
+    g.tile_step = pitch * (shared ? g.channels : wider) + VL;
+    g.product_step = pitch * (shared ? block : wider) + VL;
     if (shared) return FD(run_shared_tiles)(finite, &g, threads);
-    g.tile_step = g.product_step = pitch * wider + VL;
     T *memory = fd_alloc((size_t)(by->products * g.weight_step) * sizeof(T));
     if (memory == NULL) return FD_NOMEM;
     g.weights = memory;

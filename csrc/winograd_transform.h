@@ -85,7 +85,8 @@ FD_INLINE void FD(transform_dy_tile)(T *to, int64_t step, const T *dy, int64_t r
     for (int e = 0; e < size * size; e++) vstore(to + e * step, all[e]);
 }
 
-/* The tile at (row, column) of an image whose VL channels are neighbours: `size` rows and pixels, zero outside it. */
+/* The tile at (row, column) of an image whose VL channels are neighbours: `size` rows and pixels, zero outside it. What
+ * copy_patch does, without its calls for each row, which cost small images 2 to 10 %. */
 static void FD(copy_tile)(T *tile, const FD(image) *image, int64_t row, int64_t column, int size) {
     const T *from = image->data + row * image->stride[1] + column * image->stride[2];
     for (int64_t i = 0; i < size; i++)
@@ -173,7 +174,7 @@ FD_INLINE void FD(transform_product)(T *y, int64_t row, int64_t pixel, const T *
 }
 
 /* The same for the tiles that begin at (row, column) of an image whose VL outputs are neighbours, as far as it reaches;
- * `outputs` from one tile to the next in products. */
+ * `outputs` from one tile to the next in products. Nothing is called: *check stays in a register. */
 FD_INLINE void FD(transform_outputs)(T *out, const FD(image) *image, int64_t row, int64_t column, const T *products,
                                      V bias, V least, V *check, int64_t rows, int64_t columns, int64_t step,
                                      int64_t outputs, int taps) {

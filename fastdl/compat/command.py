@@ -38,7 +38,10 @@ def add_commands(commands: Any) -> None:
     )
     run.add_argument("--verify", action="store_true", help="run the original beside every replacement")
     run.add_argument(
-        "--report", metavar="F.json", help="write there what was replaced, and what it was worth"
+        "--report",
+        type=os.path.abspath,  # where the command was given; the script may go elsewhere
+        metavar="F.json",
+        help="write there what was replaced, and what it was worth",
     )
     run.add_argument("--quiet", action="store_true", help="tell nothing at the end")
     run.add_argument(
@@ -57,7 +60,7 @@ def add_commands(commands: Any) -> None:
     )
     scan.add_argument("path", help="a file or a folder")
     scan.add_argument("--exact", dest="tier", action="store_const", const="exact", default="fast")
-    scan.add_argument("--json", metavar="FILE", help="write the list there")
+    scan.add_argument("--json", type=os.path.abspath, metavar="FILE", help="write the list there")
     check = commands.add_parser(
         "check",
         help="hold a learner's own layers against fastdl",
@@ -69,7 +72,7 @@ def add_commands(commands: Any) -> None:
     check.add_argument(
         "--seconds", type=float, default=0.3, help="spent on each timing; default: %(default)s"
     )
-    check.add_argument("--json", metavar="FILE", help="write the findings there")
+    check.add_argument("--json", type=os.path.abspath, metavar="FILE", help="write the findings there")
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -81,9 +84,8 @@ def _run(options: argparse.Namespace) -> int:
     from . import accelerate
     from .script import run_module, run_script
 
-    file = os.path.abspath(options.report) if options.report else None  # the script may go elsewhere
-    if file:
-        open(file, "w").close()  # what cannot be written is said now, not after an hour
+    if options.report:
+        open(options.report, "a").close()  # what cannot be written is said now, not after an hour
     supplied = []
     if options.shims:
         from . import shims
@@ -99,8 +101,8 @@ def _run(options: argparse.Namespace) -> int:
             print(f"fastdl: supplied {', '.join(supplied)}", file=sys.stderr)
         if not options.quiet:
             print(report, file=sys.stderr)
-        if file:
-            report.write(file)
+        if options.report:
+            report.write(options.report)
 
 
 def _scan(options: argparse.Namespace) -> int:

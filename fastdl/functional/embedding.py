@@ -145,13 +145,13 @@ def embedding_backward(dy: ArrayLike, ctx: EmbeddingContext, sparse: bool = Fals
 
 
 def _taken(ids: Array, rows: int) -> tuple[Array, Array]:
-    """Return the ids, each once and ascending, and the place of each id among them."""
+    """Return the ids, each once and ascending, and the place of each id among them; few ids are sorted."""
     if rows > _LONG * len(ids):
         return np.unique(ids, return_inverse=True)
     taken = np.zeros(rows, bool)
     taken[ids] = True
     found = np.flatnonzero(taken)
-    places = np.empty(rows, np.int64)  # nothing is sorted
+    places = np.empty(rows, np.int64)
     places[found] = np.arange(len(found))
     return found, places[ids]
 

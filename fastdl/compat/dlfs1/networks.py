@@ -197,7 +197,8 @@ def _block_forward(layers: Sequence[Any], x: Array) -> Block:
         pool[0].x = y
         remember(pool[0], pool_ctx)
     else:
-        out, (_, relu.mask) = y, engine().gate_fwd(y, False)
+        out = y
+        _, relu.mask = engine().gate_fwd(y, want_y=False)
     conv.x = x
     conv.col_W = conv.W.reshape(conv.W.shape[0], -1).T
     ctx.call.activation, ctx.saved = "linear", None  # what comes back has gone through the mask
