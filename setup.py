@@ -48,6 +48,12 @@ def side_by_side(compile_sources):
 class BuildNative(build_ext):
     """Use the flags of the compiler at hand, and say what a failure means for the person who installs."""
 
+    def run(self):
+        super().run()
+        if not self.inplace:
+            # Python run in this folder imports the package that lies here, not the one that is installed.
+            self.copy_extensions_to_source()
+
     def build_extension(self, ext):
         try:
             if self.compiler.compiler_type == "msvc":
