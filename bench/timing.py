@@ -17,6 +17,7 @@ Function = Callable[[], Any]
 SHORTEST_SAMPLE = 2e-3  # seconds: what a clock and an interrupt add to one sample stays below a percent
 FEWEST_ROUNDS = 9
 PAUSE = 2e-3  # seconds that `settle` looks at
+WAKING = 4e-3  # seconds until a processor that slept is seen to run its thread, in a virtual machine
 LONGEST_PAUSE = 0.1  # no library is known to spin for longer than a tenth of that
 
 
@@ -28,13 +29,17 @@ class Ratio(NamedTuple):
     high: float
 
 
-def sample(function: Function, repeats: int) -> float:
+def sample(function: Function, repeats: int, waking: float = 0.0) -> float:
     """Return the seconds that one call takes, as the mean of `repeats` in a row.
 
-    They are preceded by one that does not count: the threads sleep, Linux may wake a second one on the first
-    one's processor, which takes it milliseconds to mend, and the data has left the cache.
+    They are preceded by calls that do not count, one at least and as many as take `waking` seconds: the data
+    has left the cache, the threads sleep, and a processor may take milliseconds to run one again. In their
+    first call some libraries wait for it and some go on with fewer threads; compared are loops on their way.
     """
+    stop = perf_counter() + waking
     function()
+    while perf_counter() < stop:
+        function()
     start = perf_counter()
     for _ in range(repeats):
         function()
@@ -69,7 +74,7 @@ def interleave(functions: Mapping[str, Function], seconds: float, threads: int) 
             for name, function in functions.items():
                 if threads > 1:
                     settle()
-                times[name].append(sample(function, repeats[name]))
+                times[name].append(sample(function, repeats[name], WAKING if threads > 1 else 0.0))
     finally:
         if enabled:
             gc.enable()
