@@ -26,20 +26,25 @@ FD_INLINE V FD(largest_row)(const T *x, int64_t n) {
     return vmax_lanes(most[0]);
 }
 
+#define ROW_ASKS (8192 / TBYTES) /* elements of a row from which on the next is asked for meanwhile: two pages */
+
 /* computes  largest = max_k x[k], y[k] = exp(x[k] - largest) unless y is NULL, and returns sum_k exp(x[k] - largest)
  * shapes    y, x (n,); y may be x
  * layout    contiguous
- * touches   exactly those elements
+ * touches   exactly those elements; asks for the n after them, if those are many
  * order     lane k % VL, in blocks, then vsum
  * source    none; a NaN, or an infinite largest, makes the sum NaN and with it all that is divided by it */
 FD_INLINE V FD(exp_row)(V *largest, T *y, const T *x, int64_t n) {
     const V most = FD(largest_row)(x, n);
+    const int asks = n >= ROW_ASKS;
     V total = {0};
     for (int64_t k = 0; k < n;) {
         V sum = {0};
         for (const int64_t end = FD(least)(k + BLOCK, n / VL * VL); k < end; k += VL) {
             const V e = FD(vexp)(vload(x + k) - most);
             if (y != NULL) vstore(y + k, e);
+            if (asks) __builtin_prefetch(x + k + n, 0, 2);
+            if (asks && y != NULL) __builtin_prefetch(y + k + n, 1, 2);
             sum += e;
         }
         if (n - k < VL && k < n) {
