@@ -10,7 +10,7 @@
  *     others' ranges, and calls off a worker that has not begun: on a busy machine nobody waits for a thread that the
  *     system has not woken yet.
  * (e) An idle worker spins for a moment, since the next loop of a layer is near, and then sleeps. While it spins, less
- *     work pays for it.
+ *     work pays for it; where many loops would have been shared had it been awake, it is woken.
  * (f) Workers stay off the processor on which the caller runs. Linux likes to wake a thread beside its waker, and
  *     leaves the two of them on one processor for milliseconds, even though another is idle.
  * (g) Nothing exists before the first loop that needs it: an import starts no thread.
@@ -43,6 +43,7 @@ enum { MAX_THREADS = 256, CACHE_LINE = 64, STACK_BYTES = 1 << 20 };
 #define POLL_NS 50000000u     /* a quarter of the 200 ms in which Ctrl-C must be answered */
 #define WORK_PER_THREAD 50000 /* vector operations, 15 us: what waking a sleeping worker costs */
 #define WORK_IF_AWAKE 10000   /* 3 us: what calling one that spins does */
+#define CALLS_TO_WAKE 32      /* loops that only a worker that spins would have shared, until a sleeping one is woken */
 
 /* ---- scratch ------------------------------------------------------------------------------------------------ */
 
@@ -121,6 +122,7 @@ static struct {
     pthread_cond_t done;
     atomic_int pending; /* workers that are called or at work */
     atomic_int awake;   /* workers that spin */
+    atomic_int missed;  /* loops that more of those would have shared */
     atomic_int cancel;
 } pool = {.taken = ATOMIC_FLAG_INIT};
 
@@ -410,8 +412,13 @@ static int most_threads(int threads) {
 
 int fd_threads_for(int64_t work, int threads) {
     int most = most_threads(threads);
-    int64_t paid = work / WORK_PER_THREAD, awake = 1 + atomic_load(&pool.awake);
-    if (awake > work / WORK_IF_AWAKE) awake = work / WORK_IF_AWAKE;
+    int64_t paid = work / WORK_PER_THREAD, shared = work / WORK_IF_AWAKE, awake = 1 + atomic_load(&pool.awake);
+    if (shared > most) shared = most;
+    if (shared > paid && shared > awake && atomic_fetch_add(&pool.missed, 1) >= CALLS_TO_WAKE) {
+        atomic_store(&pool.missed, 0);
+        awake = shared;
+    }
+    if (awake > shared) awake = shared;
     if (awake > paid) paid = awake;
     return paid >= most ? most : paid > 1 ? (int)paid : 1;
 }

@@ -285,6 +285,21 @@ def test_threads_start_with_the_first_call_that_needs_them():
     assert run(PRELUDE + textwrap.dedent(script)) == "1 1 3"
 
 
+@linux
+def test_many_short_loops_start_a_thread_as_well():
+    script = """
+    def threads_after(calls):
+        with use(threads=2):
+            for _ in range(calls):
+                native.act_fwd(x, "relu")
+        return len(os.listdir("/proc/self/task"))
+
+    x = np.ones(3 * 2**14, "float32")  # whatever the length of a vector, too little to wake a thread for
+    print(threads_after(8), threads_after(100))
+    """
+    assert run(PRELUDE + textwrap.dedent(script)) == "1 2"
+
+
 def test_the_environment_sets_the_number_of_threads():
     assert (
         run(PRELUDE + "print(native.num_threads(), _native.num_threads(0))", FASTDL_NUM_THREADS="3") == "3 3"
