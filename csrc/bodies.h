@@ -27,6 +27,8 @@ FD_TARGET("avx2,fma")
 
 #include "patch.h"
 
+#include "ahead.h"
+
 #include "gemm_small.h"
 
 #include "winograd_parts.h"

@@ -156,9 +156,8 @@ static void FD(winograd_tiles)(T *tiles, T *patch, const FD(winograd) *g, int64_
                 const FD(part) *part[2];
                 FD(part_at)(part, by, p);
                 if (part[0]->phase != phase / phases || part[1]->phase != phase % phases) continue;
-                FD_WITH_TAPS(FD(transform_tiles), by->taps, tiles + p * g->block + c, &from, from.data != patch,
-                             at[0] + part[0]->first, at[1] + part[1]->first, rows, columns, g->tile_step, g->channels,
-                             0);
+                FD_WITH_TAPS(FD(transform_tiles), by->taps, tiles + p * g->block + c, &from, at[0] + part[0]->first,
+                             at[1] + part[1]->first, rows, columns, g->tile_step, g->channels, 0);
             }
         }
     }
@@ -176,16 +175,30 @@ static void FD(channels_of_product)(int64_t *first, int64_t *channels, const FD(
     *channels = past == 0 ? 0 : (past - 1 - low) * g->block + g->by.s->channels; /* the last part ends with padding */
 }
 
-/* products[e][tile][o] = sum over the channels c of product e of tiles[e][tile][c] * weights[e][c][o]. */
-static void FD(multiply_tiles)(T *products, const T *tiles, const T *weights, const FD(winograd) *g, int64_t count) {
+/* The outputs of a band in this block. */
+static FD(ahead) FD(outputs_ahead)(const FD(winograd) *g, const FD(band) *t) {
+    const FD(tap_sum) *s = g->by.s;
+    return FD(lattice_ahead)(&g->by, t, s->out + (g->group * s->outputs + g->first) * s->out_c,
+                             FD(least)(s->outputs - g->first, g->outputs), s->out_n, s->out_c, s->out_s);
+}
+
+/* products[e][tile][o] = sum over the channels c of product e of tiles[e][tile][c] * weights[e][c][o]. On the way what
+ * will be written and read is asked for. */
+static void FD(multiply_tiles)(T *products, const T *tiles, const T *weights, const FD(winograd) *g, int64_t count,
+                               FD(ahead) written, FD(ahead) read) {
     const int64_t vectors = g->outputs / VL, chunks = FD(ceil_div)(vectors, NV), chunk = FD(ceil_div)(vectors, chunks);
     const int narrow = g->channels == NARROW && g->outputs == NARROW && chunks == 1;
+    const int64_t times = g->by.products * chunks * FD(ceil_div)(count, narrow ? NARROW_ROWS : MR);
+    FD(ask_in)(&written, times);
+    if (!narrow) FD(ask_in)(&read, times); /* products that are so short leave no time for both */
     for (int64_t e = 0; e < g->by.products && !fd_stopped(); e++) {
         int64_t first, channels;
         FD(channels_of_product)(&first, &channels, g, e);
         const T *of_product = weights + e * g->weight_step + first * g->outputs;
         for (int64_t o = 0; o < vectors; o += chunk)
             for (int64_t t = 0, rows; t < count; t += rows) {
+                FD(ask)(&written, 1);
+                FD(ask)(&read, 0);
                 T *to = products + e * g->product_step + t * g->outputs + o * VL;
                 const T *a = tiles + e * g->tile_step + t * g->channels + first, *b = of_product + o * VL;
                 if (narrow && count - t >= NARROW_ROWS) {
@@ -205,34 +218,34 @@ static void FD(multiply_tiles)(T *products, const T *tiles, const T *weights, co
     }
 }
 
-/* The outputs of a band of `grids` grids from their products; false where one is not finite. */
-static int FD(winograd_outputs)(const T *products, T *patch, const FD(winograd) *g, int64_t first_grid, int64_t grids,
-                                int64_t row, int64_t column, int64_t rows, int64_t columns) {
+/* The outputs of a band from their products; false where one is not finite. */
+static int FD(winograd_outputs)(const T *products, T *patch, const FD(winograd) *g, const FD(band) *t) {
     const FD(tiling) *by = &g->by;
     const FD(tap_sum) *s = by->s;
-    const int64_t of_grid = rows * columns;
+    const int64_t rows = t->rows, columns = t->columns, of_grid = rows * columns;
     const FD(image) whole = FD(image_of_patch)(patch, 4 * rows, 4 * columns);
     const int simple = s->act == FD_LINEAR || s->act == FD_RELU;
     const V least = vset1(s->act == FD_RELU ? 0 : -(T)INFINITY);
     V check = {0};
-    for (int64_t n = 0; n < grids; n++) {
+    for (int64_t n = 0; n < t->grids; n++) {
         const T *from = products + n * of_grid * g->outputs;
+        const int64_t grid = t->first_grid + n;
         FD(image) image;
-        T *out = s->out + FD(outputs_of_grid)(&image, by, (first_grid + n) % by->grids, s->out_s) +
-                 (first_grid + n) / by->grids * s->out_n + (g->group * s->outputs + g->first) * s->out_c;
+        T *out = s->out + FD(outputs_of_grid)(&image, by, grid % by->grids, s->out_s) + grid / by->grids * s->out_n +
+                 (g->group * s->outputs + g->first) * s->out_c;
         for (int64_t o = 0; o < g->outputs && g->first + o < s->outputs; o += VL) {
             const int64_t lanes = FD(least)(s->outputs - g->first - o, VL);
             const T *at = g->v->bias == NULL ? NULL : g->v->bias + g->group * s->outputs + g->first + o;
             const V bias = at == NULL ? (V){0} : vload_upto(at, lanes);
             if (s->out_c == 1 && lanes == VL && simple) {
-                FD_WITH_TAPS(FD(transform_outputs), by->taps, out + o, &image, 4 * row, 4 * column, from + o, bias,
-                             least, &check, rows, columns, g->product_step, g->outputs);
+                FD_WITH_TAPS(FD(transform_outputs), by->taps, out + o, &image, 4 * t->row, 4 * t->column, from + o,
+                             bias, least, &check, rows, columns, g->product_step, g->outputs);
                 continue;
             }
             FD_WITH_TAPS(FD(transform_outputs), by->taps, patch, &whole, 0, 0, from + o, bias, least, &check, rows,
                          columns, g->product_step, g->outputs);
             if (!simple) FD(act_row)(patch, patch, of_grid * 16 * VL, s->act, s->alpha);
-            FD(store_patch)(out + o * s->out_c, s->out_c, &image, patch, lanes, 4 * row, 4 * column, 4 * rows,
+            FD(store_patch)(out + o * s->out_c, s->out_c, &image, patch, lanes, 4 * t->row, 4 * t->column, 4 * rows,
                             4 * columns);
         }
     }
@@ -243,19 +256,17 @@ static void FD(winograd_task)(void *arg, int64_t task, void *scratch) {
     FD(winograd) *g = arg;
     const FD(tiling) *by = &g->by;
     if (!__atomic_load_n(&g->finite, __ATOMIC_RELAXED)) return;
-    const int64_t column = task % by->bands[1] * by->band[1], a = task / by->bands[1];
-    const int64_t row = a % by->bands[0] * by->band[0], first_grid = a / by->bands[0] * g->grids;
-    const int64_t rows = FD(least)(by->tiles[0] - row, by->band[0]);
-    const int64_t columns = FD(least)(by->tiles[1] - column, by->band[1]), of_grid = rows * columns;
-    const int64_t grids = FD(least)(g->all_grids - first_grid, g->grids);
+    const FD(band) t = FD(band_at)(by, g->all_grids, g->grids, task);
+    const FD(band) next = FD(band_at)(by, g->all_grids, g->grids, task + 1);
+    const int64_t of_grid = t.rows * t.columns;
     T *patch = scratch, *products = patch + FD(patch_size)(by), *tiles = products + g->tile_step;
 
-    for (int64_t n = 0; n < grids; n++)
-        FD(winograd_tiles)(tiles + n * of_grid * g->channels, patch, g, first_grid + n, row, column, rows, columns, 0,
-                           g->block);
-    FD(multiply_tiles)(products, tiles, g->weights, g, grids * of_grid);
-    if (!FD(winograd_outputs)(products, patch, g, first_grid, grids, row, column, rows, columns))
-        __atomic_store_n(&g->finite, 0, __ATOMIC_RELAXED);
+    for (int64_t n = 0; n < t.grids; n++)
+        FD(winograd_tiles)(tiles + n * of_grid * g->channels, patch, g, t.first_grid + n, t.row, t.column, t.rows,
+                           t.columns, 0, g->block);
+    FD(multiply_tiles)(products, tiles, g->weights, g, t.grids * of_grid, FD(outputs_ahead)(g, &t),
+                       FD(source_ahead)(by, &next, g->group * by->s->channels, by->s->channels));
+    if (!FD(winograd_outputs)(products, patch, g, &t)) __atomic_store_n(&g->finite, 0, __ATOMIC_RELAXED);
 }
 
 /* The tiles of one grid and VL channels, for all outputs. */
@@ -277,10 +288,13 @@ static void FD(shared_outputs_task)(void *arg, int64_t task, void *scratch) {
     own.first = task * own.outputs;
     for (int64_t c = 0; c < own.block; c += VL)
         for (int64_t o = 0; o < own.outputs; o += VL) FD(transform_weights)(weights, panel, &own, o, c);
-    const int64_t grids = FD(least)(own.all_grids - own.first_grid, own.grids);
-    FD(multiply_tiles)(products, own.tiles, weights, &own, grids * by->tiles[0] * by->tiles[1]);
-    if (!FD(winograd_outputs)(products, patch, &own, own.first_grid, grids, 0, 0, by->tiles[0], by->tiles[1]))
-        __atomic_store_n(&all->finite, 0, __ATOMIC_RELAXED);
+    const FD(band) t = {.first_grid = own.first_grid,
+                        .grids = FD(least)(own.all_grids - own.first_grid, own.grids),
+                        .rows = by->tiles[0],
+                        .columns = by->tiles[1]};
+    FD(multiply_tiles)(products, own.tiles, weights, &own, t.grids * t.rows * t.columns, FD(outputs_ahead)(&own, &t),
+                       (FD(ahead)){0});
+    if (!FD(winograd_outputs)(products, patch, &own, &t)) __atomic_store_n(&all->finite, 0, __ATOMIC_RELAXED);
 }
 
 /* Taps of a part where the algorithm applies and pays, else 0: where it saves nearly half of the products, some of each

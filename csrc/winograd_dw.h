@@ -48,11 +48,9 @@ static void FD(dw_tiles)(T *tiles, T *patch, const FD(image) *image, int64_t row
     int64_t at[2] = {row, column};
     const FD(image) from = FD(near_image)(patch, image, at, height, width);
     if (of_dy)
-        FD_WITH_TAPS(FD(transform_tiles), taps, tiles, &from, from.data != patch, at[0], at[1], rows, columns, step,
-                     channels, 1);
+        FD_WITH_TAPS(FD(transform_tiles), taps, tiles, &from, at[0], at[1], rows, columns, step, channels, 1);
     else
-        FD_WITH_TAPS(FD(transform_tiles), taps, tiles, &from, from.data != patch, at[0], at[1], rows, columns, step,
-                     channels, 0);
+        FD_WITH_TAPS(FD(transform_tiles), taps, tiles, &from, at[0], at[1], rows, columns, step, channels, 0);
 }
 
 static void FD(winograd_dw_task)(void *arg, int64_t task, void *scratch) {
@@ -79,20 +77,18 @@ static void FD(winograd_dw_task)(void *arg, int64_t task, void *scratch) {
 
     const int64_t start = chunk * g->all_bands / g->chunks, past = (chunk + 1) * g->all_bands / g->chunks;
     for (int64_t band = start; band < past && !fd_stopped(); band++) {
-        const int64_t column = band % by->bands[1] * by->band[1], d = band / by->bands[1];
-        const int64_t row = d % by->bands[0] * by->band[0], first_grid = d / by->bands[0] * g->grids;
-        const int64_t rows = FD(least)(by->tiles[0] - row, by->band[0]);
-        const int64_t columns = FD(least)(by->tiles[1] - column, by->band[1]), of_grid = rows * columns;
-        const int64_t grids = FD(least)(g->all_grids - first_grid, g->grids);
-        for (int64_t n = 0; n < grids; n++) {
-            const int64_t image = (first_grid + n) / by->grids, grid = (first_grid + n) % by->grids;
+        const FD(band) t = FD(band_at)(by, g->all_grids, g->grids, band);
+        const FD(band) next = FD(band_at)(by, g->all_grids, band + 1 < past ? g->grids : 0, band + 1);
+        const int64_t of_grid = t.rows * t.columns;
+        for (int64_t n = 0; n < t.grids; n++) {
+            const int64_t image = (t.first_grid + n) / by->grids, grid = (t.first_grid + n) % by->grids;
             FD(image) dy = {.channel = g->dy_c};
             const T *from = dy_first + image * g->dy_n + FD(outputs_of_grid)(&dy, by, grid, g->dy_s);
             for (int64_t o = 0; o < outputs; o += VL) {
                 dy.data = from + o * g->dy_c;
                 dy.channels = outputs - o;
-                FD(dw_tiles)(dy_tiles + n * of_grid * g->outputs + o, patch, &dy, 4 * row, 4 * column, rows, columns,
-                             g->dy_step, g->outputs, 1, (int)by->taps);
+                FD(dw_tiles)(dy_tiles + n * of_grid * g->outputs + o, patch, &dy, 4 * t.row, 4 * t.column, t.rows,
+                             t.columns, g->dy_step, g->outputs, 1, (int)by->taps);
             }
             int64_t origin[2];
             FD(image) x = FD(source_of_grid)(by, parts[0]->phase, parts[1]->phase, grid, origin);
@@ -100,19 +96,25 @@ static void FD(winograd_dw_task)(void *arg, int64_t task, void *scratch) {
             for (int64_t e = 0; e < channels; e += VL) {
                 x.data = from + e * s->src_c;
                 x.channels = channels - e;
-                FD(dw_tiles)(x_tiles + n * of_grid * g->channels + e, patch, &x, 4 * row + origin[0] + parts[0]->first,
-                             4 * column + origin[1] + parts[1]->first, rows, columns, g->x_step, g->channels, 0,
-                             (int)by->taps);
+                FD(dw_tiles)(x_tiles + n * of_grid * g->channels + e, patch, &x,
+                             4 * t.row + origin[0] + parts[0]->first, 4 * t.column + origin[1] + parts[1]->first,
+                             t.rows, t.columns, g->x_step, g->channels, 0, (int)by->taps);
             }
         }
+        FD(ahead) ask[] = {FD(lattice_ahead)(by, &next, dy_first, outputs, g->dy_n, g->dy_c, g->dy_s),
+                           FD(source_ahead)(by, &next, group * s->channels + first_c, channels)};
+        const int64_t times = by->products * FD(ceil_div)(outputs, MR) * FD(ceil_div)(vectors, count_of);
+        for (int i = 0; i < 2; i++) FD(ask_in)(&ask[i], times);
         for (int64_t e = 0; e < by->products; e++) {
             if (!FD(has_product)(by, index, e)) continue;
             for (int64_t o = 0; o < outputs; o += MR)
-                for (int64_t v = 0; v < vectors; v += count_of)
+                for (int64_t v = 0; v < vectors; v += count_of) {
+                    for (int i = 0; i < 2; i++) FD(ask)(&ask[i], 0);
                     FD(winograd_dw_tile)(sums + e * g->sum_step + o * g->channels + v * VL,
                                          dy_tiles + e * g->dy_step + o, x_tiles + e * g->x_step + v * VL,
-                                         grids * of_grid, g->outputs, g->channels, (int)FD(least)(outputs - o, MR),
+                                         t.grids * of_grid, g->outputs, g->channels, (int)FD(least)(outputs - o, MR),
                                          (int)FD(least)(vectors - v, count_of), band > start);
+                }
         }
     }
 

@@ -166,3 +166,54 @@ static FD(image) FD(near_image)(T *patch, const FD(image) *image, int64_t at[2],
     at[0] = at[1] = 0;
     return FD(image_of_patch)(patch, height, width);
 }
+
+/* Tiles of one grid, or all of some. */
+typedef struct {
+    int64_t first_grid, grids, row, column, rows, columns; /* rows and columns in tiles */
+} FD(band);
+
+/* The index-th band of all grids, where so many grids are together; with no grids if there is none. */
+static FD(band) FD(band_at)(const FD(tiling) *g, int64_t all_grids, int64_t grids, int64_t index) {
+    const int64_t a = index / g->bands[1];
+    FD(band) t = {.column = index % g->bands[1] * g->band[1], .row = a % g->bands[0] * g->band[0]};
+    t.first_grid = a / g->bands[0] * grids;
+    t.grids = FD(least)(all_grids - t.first_grid, grids);
+    t.rows = FD(least)(g->tiles[0] - t.row, g->band[0]);
+    t.columns = FD(least)(g->tiles[1] - t.column, g->band[1]);
+    return t;
+}
+
+/* The images of a band that are asked for: where an image has several grids, the first alone. */
+static int64_t FD(images_ahead)(const FD(tiling) *g, const FD(band) *t) {
+    return g->grids == 1 || t->grids <= 0 ? t->grids : 1;
+}
+
+/* The outputs of a band, which lie at `out` with these strides; or what lies as they do. */
+static FD(ahead) FD(lattice_ahead)(const FD(tiling) *g, const FD(band) *t, const T *out, int64_t channels,
+                                   int64_t image_pitch, int64_t channel, const int64_t stride[3]) {
+    FD(image) image;
+    out += FD(outputs_of_grid)(&image, g, t->first_grid % g->grids, stride) + t->first_grid / g->grids * image_pitch +
+           4 * t->row * image.stride[1] + 4 * t->column * image.stride[2];
+    const int64_t count[] = {FD(images_ahead)(g, t), channels, FD(least)(image.size[1] - 4 * t->row, 4 * t->rows),
+                             FD(least)(image.size[2] - 4 * t->column, 4 * t->columns)};
+    const int64_t pitch[] = {image_pitch, channel, image.stride[1], image.stride[2]};
+    return FD(ahead_of)(out, count, pitch);
+}
+
+/* What the tiles of a band are made of, of some channels. */
+static FD(ahead) FD(source_ahead)(const FD(tiling) *g, const FD(band) *t, int64_t first_channel, int64_t channels) {
+    const FD(tap_sum) *s = g->s;
+    const int64_t of_axis[2][2] = {{t->row, t->rows}, {t->column, t->columns}};
+    const int64_t pitch[4] = {s->src_n, s->src_c, s->src_s[1], s->src_s[2]};
+    const T *from = s->src + t->first_grid / g->grids * s->src_n + first_channel * s->src_c;
+    int64_t count[4] = {FD(images_ahead)(g, t), channels};
+    for (int i = 0; i < 2; i++) {
+        const FD(axis) *axis = &s->axis[i + 1];
+        const int64_t of_tile = 4 * g->cut[i].gap * axis->step,
+                      first = of_axis[i][0] * of_tile + axis->base * axis->step;
+        const int64_t begin = FD(most)(first, 0), past = first + of_axis[i][1] * of_tile + axis->span * axis->step;
+        count[i + 2] = FD(most)(FD(least)(past, axis->source) - begin, 0);
+        from += begin * pitch[i + 2];
+    }
+    return FD(ahead_of)(from, count, pitch);
+}

@@ -98,9 +98,8 @@ static void FD(copy_tile)(T *tile, const FD(image) *image, int64_t row, int64_t 
 }
 
 /* tiles[e][tile][channel ...] = the transform of the tiles, of dy or of the source, that begin at (row, column) of an
- * image whose VL channels are neighbours: straight from it, but where they reach beyond it. `far`: it may come from
- * memory. */
-FD_INLINE void FD(transform_tiles)(T *tiles, const FD(image) *image, int far, int64_t row, int64_t column, int64_t rows,
+ * image whose VL channels are neighbours: straight from it, but where they reach beyond it. */
+FD_INLINE void FD(transform_tiles)(T *tiles, const FD(image) *image, int64_t row, int64_t column, int64_t rows,
                                    int64_t columns, int64_t step, int64_t channels, int of_dy, int taps) {
     const int size = of_dy ? 4 : taps + 3;
     T tile[36 * VL];
@@ -109,9 +108,6 @@ FD_INLINE void FD(transform_tiles)(T *tiles, const FD(image) *image, int far, in
             const int inside = i >= 0 && j >= 0 && i + size <= image->size[1] && j + size <= image->size[2];
             const T *from = inside ? image->data + i * image->stride[1] + j * image->stride[2] : tile;
             const int64_t down = inside ? image->stride[1] : size * VL, right = inside ? image->stride[2] : VL;
-            for (int k = size - 4; GEMM_ASKS && far && k < size; k++) /* for what is new of the next tile */
-                for (int l = size; l < size + 4; l++)
-                    __builtin_prefetch(image->data + (i + k) * image->stride[1] + (j + l) * image->stride[2]);
             if (!inside) FD(copy_tile)(tile, image, i, j, size);
             if (of_dy)
                 FD(transform_dy_tile)(tiles, step, from, down, right, taps);
