@@ -202,21 +202,25 @@ class _Categorical(Loss):
         back_to_scores = None
         if not (logits or self.from_logits):
             scores, back_to_scores = _logarithm(scores)
+        reduction = "sum" if sample_weight is None else "none"
         losses, ctx = functional.softmax_cross_entropy_forward(
-            scores, target, ignore_index=self.ignore_class, reduction="none"
+            scores, target, ignore_index=self.ignore_class, reduction=reduction
         )
-        weights = np.full(losses.shape, 1 / max(ctx.counted, 1), losses.dtype)
+        share: Any = 1 / max(ctx.counted, 1)  # of a sample in the mean
         if sample_weight is not None:
-            shaped = losses.reshape(y_pred.shape[:-1])
-            weights *= weights_like(self.name, sample_weight, shaped).reshape(-1)
+            weights = weights_like(self.name, sample_weight, losses.reshape(y_pred.shape[:-1]))
+            share = weights.reshape(-1) * losses.dtype.type(share)
+            value = float((losses * share).sum(dtype=np.float64))
+        else:
+            value = float(losses) * share
 
         def back() -> Array:
-            dscores = functional.softmax_cross_entropy_backward(weights, ctx)
+            dscores = functional.softmax_cross_entropy_backward(share, ctx)
             if back_to_scores:
                 dscores = back_to_scores(dscores)
             return dscores.reshape(y_pred.shape)
 
-        return float((losses * weights).sum(dtype=np.float64)), back
+        return value, back
 
 
 def _logarithm(probabilities: Array) -> tuple[Array, Callable[[Array], Array]]:

@@ -8,17 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+_GROUPS = (list, tuple, dict)
+
 
 def is_group(whole: Any) -> bool:
     """Whether `whole` is a list, a tuple or a dict."""
-    return isinstance(whole, (list, tuple, dict))
+    return isinstance(whole, _GROUPS)
 
 
 def parts(whole: Any) -> list[Any]:
     """Return what is in a group, in its order; of anything else a list of that one thing."""
-    if isinstance(whole, dict):
-        return list(whole.values())
-    return list(whole) if is_group(whole) else [whole]
+    if not isinstance(whole, _GROUPS):
+        return [whole]
+    return list(whole.values() if isinstance(whole, dict) else whole)
 
 
 def labels(name: str, whole: Any) -> list[str]:
@@ -30,9 +32,9 @@ def labels(name: str, whole: Any) -> list[str]:
 
 def rebuild(like: Any, parts: Sequence[Any]) -> Any:
     """Return `parts` in the form of the group `like`; undoes `parts`."""
-    if isinstance(like, dict):
-        return dict(zip(like, parts))
-    return type(like)(parts) if is_group(like) else parts[0]
+    if not isinstance(like, _GROUPS):
+        return parts[0]
+    return dict(zip(like, parts)) if isinstance(like, dict) else type(like)(parts)
 
 
 def apply(function: Callable[[Any], Any], whole: Any) -> Any:

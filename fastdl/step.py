@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import checks, config, nested
 from .backends import RecycledMemory
@@ -14,13 +14,15 @@ from .callbacks import Callback, Logs
 from .feed import Source
 from .interrupts import Held
 from .layers import weights
-from .layers.base import as_compiled
+from .layers.base import Layer, as_compiled
 from .layers.finite import NonFiniteError
 from .layers.undo import Journal
 from .objective import NonFiniteLossError, Outcome
 
 if TYPE_CHECKING:
     from .training import Trainer
+
+Leaves: TypeAlias = "Sequence[tuple[str, Layer]]"  # of a model, see `Layer.leaves`; gone through once a step
 
 
 def take(model: Trainer, batch: Batch, op: str, place: str = "") -> Logs:
@@ -44,8 +46,9 @@ def take(model: Trainer, batch: Batch, op: str, place: str = "") -> Logs:
         Only gradients of before may be gone.
     """
     try:
-        with RecycledMemory(), as_compiled(model.compiled_trainable), _opened(model) as changes:
-            return _take(model, batch, op, place, changes)
+        leaves = list(model.leaves())
+        with RecycledMemory(), as_compiled(model.compiled_trainable), _opened(model, leaves) as changes:
+            return _take(model, batch, op, place, leaves, changes)
     except NonFiniteLossError as error:
         raise NonFiniteLossError(f"{error}. {_first_to_blame(model, batch)}", error.value) from None
     except NonFiniteError as error:
@@ -53,11 +56,11 @@ def take(model: Trainer, batch: Batch, op: str, place: str = "") -> Logs:
         raise NonFiniteLossError(message, math.nan) from error
 
 
-def _take(model: Trainer, batch: Batch, op: str, place: str, changes: Journal) -> Logs:
+def _take(model: Trainer, batch: Batch, op: str, place: str, leaves: Leaves, changes: Journal) -> Logs:
     assert model.optimizer is not None
     logits = model.goals.wants_logits(model.final_activations)
     y, back, masks = model.masked_vjp(batch.x, True, wants_dx=False, logits=logits)
-    penalised = weights.penalised(model)
+    penalised = weights.penalised(leaves)
     try:
         outcome = model.goals.vjp(batch, nested.parts(y), masks, logits, weights.penalty(penalised))
     except (ValueError, TypeError) as error:
@@ -79,17 +82,28 @@ def _take(model: Trainer, batch: Batch, op: str, place: str, changes: Journal) -
     return logs
 
 
-def _opened(model: Trainer) -> Journal:
+def _opened(model: Trainer, leaves: Leaves) -> Journal:
     """Return a journal in which stands what layers themselves do not note."""
     changes = Journal()
-    changes.note("state", model.copied_state())
+    changes.note("state", _copied_state(leaves))
     changes.note("goals", model.goals.copied_state())
     return changes
 
 
+def _copied_state(leaves: Leaves) -> Callable[[], None]:
+    """Copy what training changes without a gradient, and return a function that puts it back."""
+    before = [(array, array.copy()) for _, leaf in leaves for array in leaf.state.values()]
+
+    def put_back() -> None:
+        for array, untouched in before:
+            array[...] = untouched
+
+    return put_back
+
+
 def _first_to_blame(model: Trainer, batch: Batch) -> str:
     """Return which layer makes the first number that is not finite: a step is repeated, and watched."""
-    with as_compiled(model.compiled_trainable), _opened(model) as changes:
+    with as_compiled(model.compiled_trainable), _opened(model, list(model.leaves())) as changes:
         try:
             with config.use(check_finite=True):
                 model.masked_vjp(batch.x, True, wants_dx=False)
@@ -105,7 +119,7 @@ def judge(model: Trainer, source: Source, epoch: int = 0, watchers: Sequence[Cal
     model.goals.start()
     logits = model.goals.wants_logits(model.final_activations)
     with as_compiled(model.compiled_trainable):
-        penalty = weights.penalty(weights.penalised(model))
+        penalty = weights.penalty(weights.penalised(model.leaves()))
     logs: Logs = {}
     for watcher in watchers:
         watcher.on_test_begin(logs)

@@ -152,13 +152,16 @@ class Optimizer(Configurable, ABC):
 
         Constraints of the layers are applied to the result.
         """
-        trained = [(prefix, leaf) for prefix, leaf in model.leaves() if leaf.trainable and leaf.params]
+        trained: list[Layer] = []
         work: list[Work] = []
-        for prefix, leaf in trained:
-            grads = leaf.gradients()
-            work += [(prefix + name, parameter, grads[name]) for name, parameter in leaf.params.items()]
+        for prefix, leaf in model.leaves():
+            if leaf.params and leaf.trainable:
+                trained.append(leaf)
+                grads = leaf.gradients()
+                for name, parameter in leaf.params.items():
+                    work.append((prefix + name, parameter, grads[name]))
         self._change(work)
-        for _, leaf in trained:
+        for leaf in trained:
             constrain(leaf)
             leaf.params.touch()
 

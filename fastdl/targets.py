@@ -20,7 +20,7 @@ def class_numbers(op: str, y_true: Any, y_pred: Array) -> Array:
     whole = labels.dtype.kind in "iub" or labels.dtype.kind == "f" and (labels == np.floor(labels)).all()
     if not whole:
         raise TypeError(f"{op}: y_true must be class numbers; got {labels.dtype.name} that are not whole")
-    return labels.reshape(-1).astype(np.int64)
+    return labels.reshape(-1).astype(np.int64, copy=False)
 
 
 def floats(op: str, y_true: Array, dtype: np.dtype[Any]) -> Array:

@@ -345,22 +345,12 @@ class Trainer(Portable):
 
     def check_shapes(self, shapes: Sequence[tuple[int, ...]]) -> None:
         """Refuse input of shapes that are not those of the model's inputs."""
-        if not all(_fits(shape, tensor.shape) for shape, tensor in zip(shapes, self.inputs)):
-            came = ", ".join(map(str, shapes))
-            raise ValueError(
-                f"{self.name}: x has shape {came}, but the model expects"
-                f" {', '.join(str(tensor.shape) for tensor in self.inputs)}"
-            )
-
-    def copied_state(self) -> Callable[[], None]:
-        """Copy what training changes without a gradient, and return a function that puts it back."""
-        before = [(array, array.copy()) for _, leaf in self.leaves() for array in leaf.state.values()]
-
-        def put_back() -> None:
-            for array, untouched in before:
-                array[...] = untouched
-
-        return put_back
+        for came, tensor in zip(shapes, self.inputs):
+            if came[1:] != tensor.shape[1:] and not _fits(came, tensor.shape):
+                raise ValueError(
+                    f"{self.name}: x has shape {', '.join(map(str, shapes))}, but the model expects"
+                    f" {', '.join(str(tensor.shape) for tensor in self.inputs)}"
+                )
 
     # -- what it is --------------------------------------------------------------------------------
 

@@ -198,8 +198,8 @@ def test_every_weight_takes_its_own(kind: str, arguments: Any, shape: Any, names
             for number, weight in enumerate(one.params.values()):
                 weight[...] = -abs(wave(weight.shape, start=number))
             own = one.params[name]
-            assert penalty(penalised(one)) == pytest.approx(0.5 * float((own**2).sum()), rel=1e-6)
-            add_penalty_gradients(penalised(one))
+            assert penalty(penalised(one.leaves())) == pytest.approx(0.5 * float((own**2).sum()), rel=1e-6)
+            add_penalty_gradients(penalised(one.leaves()))
             np.testing.assert_array_equal(one.grads[name], own)
             others = {key: array.copy() for key, array in one.params.items() if key != name}
             for _, leaf in one.leaves():

@@ -103,17 +103,23 @@ class Affine(Layer):
         return after(y) if after and not fused else y
 
     def vjp(self, x: Array, training: bool = True) -> tuple[Array, Back]:
-        return self.partial_vjp(x, training)
+        return self._both_ways(x, training, self._after, True)
 
     def partial_vjp(
         self, x: Array, training: bool = True, *, wants_dx: bool = True, logits: bool = False
     ) -> tuple[Array, Back]:
-        return self.vjp_fused(x, training, after=None if logits else self._after, wants_dx=wants_dx)
+        return self._both_ways(x, training, None if logits else self._after, wants_dx)
 
     def vjp_fused(
         self, x: Array, training: bool = True, *, after: Pointwise | None, wants_dx: bool = True
     ) -> tuple[Array, Back]:
         """Return what `partial_vjp` does with another activation, in the same pass if that one is `fused`."""
+        return self._both_ways(x, training, after, wants_dx)
+
+    def _both_ways(
+        self, x: Array, training: bool, after: Pointwise | None, wants_dx: bool
+    ) -> tuple[Array, Back]:
+        """Do what the three above do: each of them is checked already, see `guards`."""
         fused = after.fused if after else None
         y, ctx = self.operation_forward(x, fused)
         after_back: Back | None = None

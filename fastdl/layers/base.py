@@ -381,7 +381,7 @@ class Layer(Maskable, Configurable, ABC):
     @property
     def learns(self) -> bool:
         """Whether there is a parameter in it that an optimizer changes."""
-        return any(leaf.trainable and leaf.params for _, leaf in self.leaves())
+        return bool(self._params) and self.trainable
 
     def count_params(self) -> int:
         """Return how many numbers the weights hold: the parameters and the state."""

@@ -75,6 +75,10 @@ class Composite(Layer):
         for layer in self.layers:
             layer.reset_states()
 
+    @property
+    def learns(self) -> bool:
+        return any(layer.learns for layer in self.layers)
+
     def leaves(self) -> Iterator[tuple[str, Layer]]:
         seen = set()
         for layer in self.layers:

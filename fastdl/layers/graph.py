@@ -180,20 +180,19 @@ class Graph(Composite):
         """Return the arrays for the inputs: one as it is, several as a list."""
         alone = isinstance(self._inputs, Tensor)
         if alone and type(x) is np.ndarray:
-            given = [x]
-        else:
-            given = nested.arrange(f"{self.name}: x", x, self.input_names, alone=alone)
-        arrays = []
-        for tensor, entrance, array in zip(self.inputs, self._entrances, given):
-            dtype = getattr(tensor, "dtype", None)
-            if dtype is not None:
-                array = np.asarray(array, dtype)
-            if entrance is not None:
-                array = entrance.accept(array)
-            elif dtype is None or dtype.kind == "f":
-                array = self.as_floats(array)
-            arrays.append(array)
+            return self._entered(self._inputs, self._entrances[0], x)
+        given = nested.arrange(f"{self.name}: x", x, self.input_names, alone=alone)
+        arrays = [self._entered(*each) for each in zip(self.inputs, self._entrances, given)]
         return arrays[0] if len(arrays) == 1 else arrays
+
+    def _entered(self, tensor: Tensor, entrance: Layer | None, array: Any) -> Any:
+        """Return what was given for an input as the first layer accepts it, where there is one."""
+        dtype = getattr(tensor, "dtype", None)
+        if dtype is not None:
+            array = np.asarray(array, dtype)
+        if entrance is not None:
+            return entrance.accept(array)
+        return self.as_floats(array) if dtype is None or dtype.kind == "f" else array
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         self.build(input_shape)

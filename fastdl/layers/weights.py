@@ -7,7 +7,7 @@ needs nothing else: ``kernel_regularizer`` belongs to ``params["kernel"]``, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -22,13 +22,13 @@ class Penalised(NamedTuple):
     regularizer: Any
 
 
-def penalised(model: Layer) -> list[Penalised]:
-    """Return all that there are in a model."""
+def penalised(leaves: Iterable[tuple[str, Layer]]) -> list[Penalised]:
+    """Return all that there are in a model of these `Layer.leaves`."""
     return [
         Penalised(leaf, name, regularizer)
-        for _, leaf in model.leaves()
-        if leaf.trainable
+        for _, leaf in leaves
         for name, regularizer in _asked(leaf, "regularizer")
+        if leaf.trainable
     ]
 
 
