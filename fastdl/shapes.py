@@ -11,14 +11,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, wraps
 from itertools import chain
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
 from .checks import Ints, Padding, Shape, axis_index, check_bytes, integer, per_axis, shape
 from .geometry import Triple, channel_axis, join_x, pads, reach, split_w, split_x, triple, windows
+
+if TYPE_CHECKING:
+    import numpy as np
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -53,6 +56,8 @@ LOSSES = (
 )
 
 UPDATES = ("sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam")
+# A parameter, its gradient, what is remembered beside it, and the rows that the gradient is of, or None.
+Updated: TypeAlias = "tuple[np.ndarray, np.ndarray, Sequence[np.ndarray], np.ndarray | None]"
 CONV_ALGORITHMS = ("none", "direct", "direct-nhwc", "depthwise", "winograd", "im2col", "gemm")
 
 _Plan = TypeVar("_Plan")

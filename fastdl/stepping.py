@@ -16,6 +16,7 @@ from .layers.base import Layer
 from .layers.rows import RowGradient
 from .layers.weights import constrain
 from .schedules import LearningRateSchedule
+from .shapes import Updated
 
 Work: TypeAlias = "tuple[str, Array, Array | RowGradient]"  # a parameter's key, itself, its gradient
 
@@ -184,7 +185,8 @@ class Optimizer(Configurable, ABC):
         hyper = self.hyper()
         shrinkage = 0.0 if self.decays else self.learning_rate * (self.weight_decay or 0.0)
         self.iterations += 1
-        update = backends.select(config.current().backend).update
+        updated: list[Updated] = []
+        copied: list[tuple[Array, Array]] = []
         for (_, parameter, _), gradient, remembered in zip(work, gradients, slots):
             rows = None
             if isinstance(gradient, RowGradient):
@@ -194,12 +196,15 @@ class Optimizer(Configurable, ABC):
             if backends.common_dtype("parameter gradient", (parameter, gradient)) is None:
                 # The primitive wants plain arrays; of a view, or float16, it gets a copy.
                 plain, gradient = canonical((parameter, gradient), _computed_in(parameter))
+                copied.append((parameter, plain))
             if shrinkage:
                 shrunk = ... if rows is None else rows
                 plain[shrunk] -= shrinkage * plain[shrunk]
-            update(self.kind, plain, gradient, remembered, hyper, rows)
-            if plain is not parameter:
-                parameter[...] = plain
+            updated.append((plain, gradient, remembered, rows))
+        # In one call: after each the interpreter would find that its own memory has left the cache.
+        backends.select(config.current().backend).update(self.kind, updated, hyper)
+        for parameter, plain in copied:
+            parameter[...] = plain
 
     def _clipped(self, work: list[Work]) -> list[clipping.Gradient]:
         keys, gradients = [key for key, _, _ in work], [gradient for _, _, gradient in work]

@@ -351,11 +351,33 @@ class TestUpdate:
         for _ in range(5):
             g = rng.normal(size=size).astype(dtype)
             before = g.copy()
-            primitive(engine, "update")(kind, p, g, state, hyper)
-            primitive("naive", "update")(kind, q, g.astype(np.float64), reference, hyper)
+            primitive(engine, "update")(kind, [(p, g, state, None)], hyper)
+            primitive("naive", "update")(kind, [(q, g.astype(np.float64), reference, None)], hyper)
             np.testing.assert_array_equal(g, before)
         for came, expected in zip([p, *state], [q, *reference]):
             np.testing.assert_allclose(came, expected, rtol=tolerance, atol=tolerance)
+
+    @pytest.mark.parametrize("engine", FAST_ENGINES)
+    @pytest.mark.parametrize("kind, hyper, slots", UPDATES, ids=str)
+    def test_several_in_one_call(self, engine: str, kind: str, hyper: Any, slots: Any) -> None:
+        """Parameters of several sizes and dtypes, one of them by rows, each as in a call of its own."""
+        rng = np.random.default_rng(0)
+        work = []
+        for shape, dtype, rows in (
+            ((33,), "float32", None),
+            ((4, 5), "float64", [2, 0]),
+            ((1,), "float32", None),
+        ):
+            p = rng.normal(size=shape).astype(dtype)
+            g = rng.normal(size=p[rows].shape if rows else shape).astype(dtype)
+            state = [empty_like(p, wanted) for wanted in slots]
+            work.append((p, g, state, np.array(rows) if rows else None))
+        alone = [(p.copy(), g, [slot.copy() for slot in state], rows) for p, g, state, rows in work]
+        primitive(engine, "update")(kind, work, hyper)
+        for one, (p, _, state, _) in zip(alone, work):
+            primitive(engine, "update")(kind, [one], hyper)
+            for came, expected in zip([p, *state], [one[0], *one[2]]):
+                np.testing.assert_array_equal(came, expected)
 
     @pytest.mark.parametrize("kind, hyper, slots", UPDATES, ids=str)
     def test_goes_downhill(self, kind: str, hyper: Any, slots: Any) -> None:
@@ -363,5 +385,5 @@ class TestUpdate:
         p = np.ones(1)
         state = [empty_like(p, wanted) for wanted in slots]
         for _ in range(30):
-            primitive("naive", "update")(kind, p, 2 * p, state, hyper)
+            primitive("naive", "update")(kind, [(p, 2 * p, state, None)], hyper)
         assert abs(p[0]) < 1

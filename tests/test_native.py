@@ -99,7 +99,7 @@ def test_what_is_no_array_is_refused():
 def test_an_update_with_more_slots_than_any_rule_has_is_refused():
     p = np.ones(4, np.float32)
     with pytest.raises(ValueError, match="at most 3 slots"):
-        _native.update(p, p, [p] * 4, None, 1, 4, 0, (0.1,), 1)
+        _native.update([(p, p, [p] * 4, None)], 0, (0.1,), 1)
 
 
 @compiled

@@ -75,7 +75,7 @@ def _cases() -> dict[str, Callable[[backends.Ops], object]]:
 
     def update(ops: backends.Ops) -> tuple[np.ndarray, ...]:
         p, m, v = flat.copy(), np.zeros_like(flat), np.zeros_like(flat)
-        ops.update("adam", p, flat, [m, v, flat[:0]], (0.01, 0.9, 0.999, 1e-7, 0.0, 0.0))
+        ops.update("adam", [(p, flat, [m, v, flat[:0]], None)], (0.01, 0.9, 0.999, 1e-7, 0.0, 0.0))
         return p, m, v
 
     return {

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..shapes import ConvPlan, PoolPlan
+from ..shapes import ConvPlan, PoolPlan, Updated
 from ..shapes_norm import NormPlan
 from ..shapes_recurrent import RecurrentPlan
 from ..shapes_upsample import UpsamplePlan
@@ -164,17 +164,7 @@ def gather(
 def scatter_add(
     sum: np.ndarray, dy: np.ndarray, ids: np.ndarray, count: int, width: int, threads: int
 ) -> None: ...
-def update(
-    p: np.ndarray,
-    g: np.ndarray,
-    slots: Sequence[np.ndarray],
-    rows: np.ndarray | None,
-    count: int,
-    width: int,
-    kind: int,
-    hyper: Sequence[float],
-    threads: int,
-) -> None: ...
+def update(work: Sequence[Updated], kind: int, hyper: Sequence[float], threads: int) -> None: ...
 def norm_stats(mean: np.ndarray, var: np.ndarray, x: np.ndarray, plan: NormPlan, threads: int) -> None: ...
 def norm_apply(
     y: np.ndarray,

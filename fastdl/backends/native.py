@@ -32,7 +32,7 @@ except ModuleNotFoundError as error:
 from . import _native, thread_control
 
 if TYPE_CHECKING:
-    from ..shapes import ConvPlan, PoolPlan
+    from ..shapes import ConvPlan, PoolPlan, Updated
     from ..shapes_norm import NormPlan
     from ..shapes_recurrent import RecurrentPlan, Saved
     from ..shapes_upsample import UpsamplePlan
@@ -429,16 +429,8 @@ def scatter_add(dy: np.ndarray, ids: np.ndarray, rows: int) -> np.ndarray:
     return total
 
 
-def update(
-    kind: str,
-    p: np.ndarray,
-    g: np.ndarray,
-    slots: Sequence[np.ndarray],
-    hyper: tuple[float, ...],
-    rows: np.ndarray | None = None,
-) -> None:
-    count, width = (1, p.size) if rows is None else g.shape
-    _native.update(p, g, slots, rows, count, width, _UPDATE[kind], hyper, current().threads)
+def update(kind: str, work: Sequence[Updated], hyper: tuple[float, ...]) -> None:
+    _native.update(work, _UPDATE[kind], hyper, current().threads)
 
 
 thread_control.register()

@@ -246,7 +246,7 @@ def _one(
     if pieces is not None and kernel is not None and p.size:
         kind, hyper = kernel
         unused = [np.empty(0, p.dtype)] if kind == "adam" else []  # the slot of its variant amsgrad
-        engine().update(kind, pieces[0], pieces[1], [*pieces[2:], *unused], hyper)
+        engine().update(kind, [(pieces[0], pieces[1], [*pieces[2:], *unused], None)], hyper)
     elif pieces is not None and p.size > _PIECE:
         for start in range(0, p.size, _PIECE):
             rule(*(piece[start : start + _PIECE] for piece in pieces))

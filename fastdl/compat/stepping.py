@@ -62,5 +62,5 @@ def step(kind: str, gradient: Array, slots: list[Array], hyper: tuple[float, ...
         The numbers of the formula.
     """
     change = np.zeros(gradient.shape)
-    engine().update(kind, change, gradient, slots, hyper)
+    engine().update(kind, [(change, gradient, slots, None)], hyper)
     return np.negative(change, out=change)

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ...shapes import Updated
 
 Step = tuple[float, tuple[float, ...]]
 
@@ -72,22 +76,16 @@ _RULES: dict[str, Callable[..., Step]] = {
 }
 
 
-def update(
-    kind: str,
-    p: np.ndarray,
-    g: np.ndarray,
-    slots: Sequence[np.ndarray],
-    hyper: tuple[float, ...],
-    rows: np.ndarray | None = None,
-) -> None:
-    """One step of optimizer `kind`, in place on p and its slots; a slot of size zero is not kept.
+def update(kind: str, work: Sequence[Updated], hyper: tuple[float, ...]) -> None:
+    """One step of optimizer `kind`, in place on each p and its slots; a slot of size zero is not kept.
 
     With `rows`, which are different ones, g has these rows of p's gradient, and the others stay as they are.
     """
-    for at in np.ndindex(g.shape):
-        i = at if rows is None else (rows[at[0]], *at[1:])
-        state = [float(slot[i]) if slot.size else 0.0 for slot in slots]
-        p[i], new = _RULES[kind](float(p[i]), float(g[at]), *state, *hyper)
-        for slot, value in zip(slots, new):
-            if slot.size:
-                slot[i] = value
+    for p, g, slots, rows in work:
+        for at in np.ndindex(g.shape):
+            i = at if rows is None else (rows[at[0]], *at[1:])
+            state = [float(slot[i]) if slot.size else 0.0 for slot in slots]
+            p[i], new = _RULES[kind](float(p[i]), float(g[at]), *state, *hyper)
+            for slot, value in zip(slots, new):
+                if slot.size:
+                    slot[i] = value

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ...shapes import Updated
 
 
 def _sgd(p: np.ndarray, g: np.ndarray, lr: float) -> None:
@@ -82,20 +86,14 @@ _STEPS: dict[str, Callable[..., None]] = {
 }
 
 
-def update(
-    kind: str,
-    p: np.ndarray,
-    g: np.ndarray,
-    slots: Sequence[np.ndarray],
-    hyper: tuple[float, ...],
-    rows: np.ndarray | None = None,
-) -> None:
-    """One step of optimizer `kind`, in place on p and its slots; a slot of size zero is not kept."""
-    if rows is None:
-        _STEPS[kind](p, g, *slots, *hyper)
-        return
-    used = [array[rows] if array.size else array for array in (p, *slots)]
-    _STEPS[kind](used[0], g, *used[1:], *hyper)
-    for whole, part in zip((p, *slots), used):
-        if whole.size:
-            whole[rows] = part
+def update(kind: str, work: Sequence[Updated], hyper: tuple[float, ...]) -> None:
+    """One step of optimizer `kind`, in place on each p and its slots; a slot of size zero is not kept."""
+    for p, g, slots, rows in work:
+        if rows is None:
+            _STEPS[kind](p, g, *slots, *hyper)
+            continue
+        used = [array[rows] if array.size else array for array in (p, *slots)]
+        _STEPS[kind](used[0], g, *used[1:], *hyper)
+        for whole, part in zip((p, *slots), used):
+            if whole.size:
+                whole[rows] = part

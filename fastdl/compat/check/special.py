@@ -135,7 +135,7 @@ def _reference(kind: str, start: Array, gradients: list[Array], first: int = 1) 
         if kind == "adam":
             _, beta1, beta2, *rest = numbers
             numbers = (_LR * np.sqrt(1 - beta2**step) / (1 - beta1**step), beta1, beta2, *rest)
-        select("naive").update(kind, p, gradient, slots, numbers)
+        select("naive").update(kind, [(p, gradient, slots, None)], numbers)
     return p
 
 
@@ -143,7 +143,7 @@ def _uncorrected(start: Array, gradients: list[Array]) -> Array:
     """Adam without the correction of its first steps."""
     p, slots = start.copy(), [np.zeros_like(start) for _ in range(3)]
     for gradient in gradients:
-        select("naive").update("adam", p, gradient, slots, _DEFAULTS["adam"])
+        select("naive").update("adam", [(p, gradient, slots, None)], _DEFAULTS["adam"])
     return p
 
 

@@ -41,7 +41,8 @@ def sgd_momentum(w: Any, dw: Any, config: Any = None) -> tuple[Array, Any]:
     settings = {"learning_rate": 1e-2, "momentum": 0.9, **(config or {})}
     velocity = remembered(settings, "velocity", w)
     next_w = np.array(w, order="C")
-    engine().update("momentum", next_w, dw, [velocity], (settings["learning_rate"], settings["momentum"]))
+    hyper = settings["learning_rate"], settings["momentum"]
+    engine().update("momentum", [(next_w, dw, [velocity], None)], hyper)
     settings["velocity"] = velocity
     return next_w, _stored(config, settings)
 
@@ -116,7 +117,7 @@ def _own(w: Array) -> Array:
 
 def stepped(w: Array, dw: Array, m: Array, v: Array, hyper: tuple[float, float, float, float]) -> Array:
     """Step w in place by (rate, beta1, beta2, epsilon), with no largest v and no decay."""
-    engine().update("adam", w, dw, [m, v, np.empty(0, w.dtype)], (*hyper, 0.0, 0.0))
+    engine().update("adam", [(w, dw, [m, v, np.empty(0, w.dtype)], None)], (*hyper, 0.0, 0.0))
     return w
 
 

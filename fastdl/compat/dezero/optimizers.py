@@ -27,7 +27,7 @@ class SGD:
             param.data -= self.lr * param.grad.data
             return
         data, grad = arrays_of(param)
-        engine().update("sgd", data, grad, (), (float(self.lr),))
+        engine().update("sgd", [(data, grad, (), None)], (float(self.lr),))
 
 
 class MomentumSGD:
@@ -42,7 +42,7 @@ class MomentumSGD:
         """Change a parameter in place."""
         data, grad = arrays_of(param)
         slots = slots_of(param, self.vs)
-        engine().update("momentum", data, grad, slots, (float(self.lr), float(self.momentum)))
+        engine().update("momentum", [(data, grad, slots, None)], (float(self.lr), float(self.momentum)))
 
 
 class AdaDelta:
@@ -58,7 +58,7 @@ class AdaDelta:
         """Change a parameter in place."""
         data, grad = arrays_of(param)
         slots = slots_of(param, self.msg, self.msdx)
-        engine().update("adadelta", data, grad, slots, (1.0, float(self.rho), float(self.eps)))
+        engine().update("adadelta", [(data, grad, slots, None)], (1.0, float(self.rho), float(self.eps)))
 
 
 class Adam:
@@ -87,7 +87,7 @@ class Adam:
         data, grad = arrays_of(param)
         hyper = (float(self.lr), float(self.beta1), float(self.beta2), float(self.eps), 0.0, 0.0)
         slots = slots_of(param, self.ms, self.vs)
-        engine().update("adam", data, grad, (*slots, _NOTHING[data.dtype.itemsize]), hyper)
+        engine().update("adam", [(data, grad, (*slots, _NOTHING[data.dtype.itemsize]), None)], hyper)
 
 
 _NOTHING = {size: np.empty(0, f"f{size}") for size in (4, 8)}
