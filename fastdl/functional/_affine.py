@@ -7,7 +7,7 @@ is fused only when nothing is kept; with a ctx it runs after the product, and z 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,9 +16,10 @@ import numpy as np
 from ..backends import Ops, common_dtype
 from ..checks import ActivationLike, Shape, number, one_of, wanted
 from ..shapes import ACTIVATIONS, DEFAULT_ALPHA, ConvPlan
-from ._arrays import Array, check_ctx, floats, gradient, restored, shaped
+from ._arrays import Array, check_ctx, gradient, restored, shaped
 
 ARGUMENTS = ("x", "w", "b")
+ALL_ARGUMENTS = "x w (b) (scale)"  # as `floats` has them
 Gradients = tuple[Array | None, Array | None, Array | None]
 
 
@@ -67,14 +68,6 @@ class AffineContext:
             passes[:2] = passes[1::-1]
         chosen = [call.ops.conv_algorithm(primitive, call.plan, call.x.dtype) for primitive in passes]
         return replace(call.plan, **dict(zip(("algorithm", "dx_algorithm", "dw_algorithm"), chosen)))
-
-
-def checked_floats(op: str, x: Any, w: Any, b: Any, scale: Any) -> tuple[Sequence[Any], np.dtype[Any], bool]:
-    """Return x, w, b and scale as `floats` does."""
-    if scale is not None:
-        return floats(op, "x w (b) scale", x, w, b, scale)
-    arrays, dtype, ready = floats(op, "x w (b)", x, w, b)
-    return (*arrays, None), dtype, ready
 
 
 def check_scale(op: str, scale: Array, channels: int) -> None:

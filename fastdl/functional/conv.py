@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..checks import ActivationLike, Ints, Padding
 from ..shapes import ConvPlan, conv_plan
 from ._affine import (
+    ALL_ARGUMENTS,
     ARGUMENTS,
     AffineCall,
     AffineContext,
@@ -18,12 +19,11 @@ from ._affine import (
     activation_of,
     bias_gradient,
     check_scale,
-    checked_floats,
     gradient_of_sum,
     output_and_ctx,
     weight_gradient,
 )
-from ._arrays import Array, canonical, engine, restored
+from ._arrays import Array, canonical, engine, floats, restored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -320,7 +320,7 @@ def _checked(
     op: str, ndim: int, x: Any, w: Any, b: Any, scale: Any, geometry: tuple[Any, ...]
 ) -> tuple[Array, Array, Array | None, Array | None, ConvPlan, np.dtype[Any]]:
     """Return x, w, b and scale, all canonical, the plan, and the dtype of the result."""
-    (x, w, b, scale), dtype, ready = checked_floats(op, x, w, b, scale)
+    (x, w, b, scale), dtype, ready = floats(op, ALL_ARGUMENTS, x, w, b, scale)
     plan = conv_plan(op, x.shape, w.shape, None if b is None else b.shape, ndim, *geometry)
     if scale is not None:
         check_scale(op, scale, plan.out_channels)

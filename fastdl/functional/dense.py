@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 from ..checks import ActivationLike
 from ..shapes import LinearPlan, linear_plan
 from ._affine import (
+    ALL_ARGUMENTS,
     ARGUMENTS,
     AffineCall,
     AffineContext,
     Gradients,
     activation_of,
     check_scale,
-    checked_floats,
     gradient_of_sum,
     output_and_ctx,
     weight_gradient,
 )
-from ._arrays import Array, canonical, engine, restored, shaped
+from ._arrays import Array, canonical, engine, floats, restored, shaped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,7 +141,7 @@ def _checked(
     x: Any, w: Any, b: Any, scale: Any
 ) -> tuple[Array, Array, Array | None, Array | None, LinearPlan, np.dtype[Any]]:
     """Return x as a matrix, w, b and scale, all canonical, the plan, and the dtype of the result."""
-    (x, w, b, scale), dtype, ready = checked_floats("linear", x, w, b, scale)
+    (x, w, b, scale), dtype, ready = floats("linear", ALL_ARGUMENTS, x, w, b, scale)
     plan = linear_plan("linear", x.shape, w.shape, None if b is None else b.shape)
     if scale is not None:
         check_scale("linear", scale, plan.out_features)

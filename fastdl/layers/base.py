@@ -232,15 +232,15 @@ class Layer(Maskable, Configurable, ABC):
 
     def accept(self, x: Any) -> Any:
         """Return `x` as `vjp` takes it; build the layer on its shape if it is not built."""
-        x = self.as_floats(x)
+        if type(x) is not np.ndarray or x.dtype is not self.dtype or x.ndim == 0:
+            x = self.as_floats(x)
         if not self.built:
             self.build((None, *x.shape[1:]))
         return x
 
     def as_floats(self, x: Any) -> Array:
         """Return `x` as an array of the layer's dtype."""
-        if type(x) is not np.ndarray:
-            x = np.asarray(x)
+        x = np.asarray(x)
         if x.dtype is not self.dtype:  # a byte-swapped one is not, either
             if x.dtype.kind != "f":
                 raise TypeError(
