@@ -25,7 +25,8 @@
 #define WINOGRAD_FEW_TILE_BYTES (1536 * 1024) /* of those tiles, which all tasks read */
 #define WINOGRAD_MOST_BYTES (4096 * 1024)     /* of the same, where even one vector of outputs takes more */
 #define WINOGRAD_SHARED_BYTES (8192 * 1024)   /* the same where a block of outputs with all their weights is small */
-#define WINOGRAD_OUTPUTS 48                   /* fewer than these are few */
+#define WINOGRAD_OUTPUTS 48                   /* fewer than these are few, */
+#define WINOGRAD_MORE_OUTPUTS 64              /* and than these where three blocks or more would transform all tiles */
 #define WINOGRAD_TILE_BYTES (512 * 1024)      /* of a band's transformed tiles and products */
 #define WINOGRAD_NEAR 64                      /* channels up to which a product's weights are near enough */
 
@@ -354,8 +355,9 @@ static int FD(run_winograd)(int *finite, const FD(tap_sum) *s, const FD(weights)
     threads = fd_threads_for((all_tiles + 3) * by->products * g.channels * vectors, threads);
     const int few = all_tiles < 8 * MR && all_tiles * tile_bytes <= WINOGRAD_FEW_TILE_BYTES;
     const int64_t near = WINOGRAD_WEIGHT_BYTES / tile_bytes / VL;
-    const int wide =
-        !few && near < FD(least)(vectors, WINOGRAD_OUTPUTS / VL) && of_grid * tile_bytes <= WINOGRAD_SHARED_BYTES;
+    const int narrow =
+        near < FD(least)(vectors, WINOGRAD_OUTPUTS / VL) || (near < WINOGRAD_MORE_OUTPUTS / VL && 2 * near < vectors);
+    const int wide = !few && narrow && of_grid * tile_bytes <= WINOGRAD_SHARED_BYTES;
     const int64_t most = few    ? FD(least)(WINOGRAD_FEW_BYTES / tile_bytes / VL, NV - 1)
                          : wide ? FD(least)(WINOGRAD_MOST_BYTES / tile_bytes / VL, WINOGRAD_OUTPUTS / VL)
                                 : near;
