@@ -51,6 +51,7 @@ FD_TARGET("avx2,fma")
 
 #include "depthwise.h"
 #include "depthwise_sweep.h"
+#include "depthwise_halve.h"
 #include "depthwise_sum.h"
 #include "depthwise_dw.h"
 

@@ -161,15 +161,20 @@ FD_INLINE FD(lanes) FD(lanes_of)(I inside) {
 #endif
 }
 
-/* VL lanes of a source, for strand_add; channels are all inside. */
-FD_INLINE V FD(strand_load)(const T *src, FD(lanes) inside, int kind) {
-    V v = kind == LANES_SECOND_COLUMNS ? vload_step(src, 2, VL) : vload(src);
+/* v, for strand_add. */
+FD_INLINE V FD(strand_inside)(V v, FD(lanes) inside) {
 #if FD_ISA == FD_AVX512
     (void)inside;
+    return v;
 #else
-    if (kind != LANES_CHANNELS) v = (V)((I)v & inside);
+    return (V)((I)v & inside);
 #endif
-    return vheld(v);
+}
+
+/* VL lanes of a source, for strand_add; channels are all inside. */
+FD_INLINE V FD(strand_load)(const T *src, FD(lanes) inside, int kind) {
+    const V v = kind == LANES_SECOND_COLUMNS ? vload_step(src, 2, VL) : vload(src);
+    return vheld(kind == LANES_CHANNELS ? v : FD(strand_inside)(v, inside));
 }
 
 /* acc + weight * v where v is inside. */
@@ -201,6 +206,7 @@ typedef struct {
     int64_t before, after;              /* elements that vectors may reach beyond a plane, or the last pixel of NHWC */
     int along;                          /* NCHW: the sweep goes along a row, from vector to vector */
     int rolls;                          /* NCHW: three rows of three columns, see depthwise_sweep.h */
+    int halves;                         /* NCHW: the same with stride 2, see depthwise_halve.h */
     int copied;                         /* the source always goes through scratch */
     int64_t phases, columns, left;      /* NCHW scratch is [row][phase][column]; left: the first source column */
     int64_t merge_pitch;                /* elements of a row to merge */
@@ -364,6 +370,11 @@ static FD(origin)
     return from;
 }
 
+/* The activation of n elements of out, where the sweep has not applied it. */
+static void FD(activate)(T *out, int64_t n, const FD(depthwise) *g) {
+    if (g->act != FD_LINEAR && g->act != FD_RELU) FD(act_row)(out, out, n, g->act, g->alpha);
+}
+
 /* ---- the plan ------------------------------------------------------------------------------------------------- */
 
 static int FD(is_depthwise)(const fd_conv *p) {
@@ -411,6 +422,8 @@ static int FD(plan_depthwise)(FD(depthwise) *g, int64_t extra, T **memory) {
     g->along = p->kernel[1] == 1 && g->target[1] < 4;
     g->rolls = !last && g->inputs * g->outputs * p->kernel[0] == 1 && FD(three)(g->reach[1], g->residues[1]) &&
                FD(three)(g->reach[2], g->residues[2]);
+    g->halves = !last && g->multiplier == 1 && p->in[0] * p->kernel[0] * p->out[0] == 1;
+    for (int i = 1; i < 3; i++) g->halves = g->halves && p->kernel[i] == 3 && p->stride[i] == 2 && p->dilation[i] == 1;
     g->copied = last ? g->inputs > 1 : g->along || g->apart > 2;
     const int64_t row = last ? g->source[2] * p->in_channels : g->phases * g->columns, stride = g->residues[1];
     const int64_t budget = (last ? 4 : 1) * DEPTHWISE_BAND_BYTES / TBYTES, planes = g->inputs * p->kernel[0];
@@ -425,6 +438,7 @@ static int FD(plan_depthwise)(FD(depthwise) *g, int64_t extra, T **memory) {
     g->share = last ? 1 : FD(most)(g->share, 1);
     g->table = last ? 0 : g->multiplier * g->taps * VL;
     g->band = FD(whole)(last && !g->copied && g->after == 0 ? 0 : planes * g->height * row + VL, VL);
+    if (g->halves) g->band = FD(whole)(g->before + g->height * g->source[2] + g->after, VL);
     const int64_t merged = last ? g->outputs : g->residues[2] == 1 ? 1 : g->residues[2] * g->rows;
     g->merge_pitch = last ? g->target[2] * p->in_channels : FD(whole)(g->reach[2][0].outputs, VL);
     g->merge = merged == 1 ? 0 : FD(whole)(merged * g->merge_pitch + VL, VL);

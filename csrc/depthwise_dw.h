@@ -181,11 +181,18 @@ static void FD(dw_channel)(FD(depthwise_dw) *h, int64_t number, void *scratch) {
     const int64_t images = part * p->batch / h->parts;
     T *sums = scratch, *band = sums + g->table;
     FD(strand) *strands = (FD(strand) *)(band + g->band);
+    V check = {0};
     memset(sums, 0, (size_t)g->table * sizeof(T));
     for (int64_t n = images; n < (part + 1) * p->batch / h->parts && (n == images || !fd_stopped()); n++)
         for (int64_t i = 0; i < p->out[0] * g->bands; i++) {
             const int64_t plane = n * p->in_channels + channel, depth = i / g->bands, first = i % g->bands * g->rows;
             const int64_t rows = FD(least)(p->out[1] - first, g->rows);
+            if (g->halves) {
+                FD(half_band) b = FD(half_band_of)(g, plane, first, first + rows, band);
+                if (g->bands == 1) b.ahead *= p->in_channels, b.beyond *= p->in_channels;
+                check += FD(half_dw)(g, &b, h->dy + plane * p->out[1] * width, sums);
+                continue;
+            }
             const FD(origin) from = FD(plane_origin)(g, plane, depth, first, first + rows, band);
             FD(reach) r = g->reach[1][0];
             r.edge += first * r.step - from.low;
@@ -207,6 +214,7 @@ static void FD(dw_channel)(FD(depthwise_dw) *h, int64_t number, void *scratch) {
                 }
             }
         }
+    if (vsum(check) != 0) __atomic_store_n(&h->finite, 0, __ATOMIC_RELAXED);
     T *to = h->sums + (part * p->in_channels + channel) * g->multiplier * g->taps;
     for (int64_t t = 0; t < g->multiplier * g->taps; t++) to[t] = vsum(vload(sums + t * VL));
 }

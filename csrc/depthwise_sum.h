@@ -21,11 +21,6 @@ static void FD(interleave)(T *restrict out, const T *restrict from, int64_t ways
         for (int64_t i = 0; i * ways + j < n; i++) out[i * ways + j] = from[j * pitch + i];
 }
 
-/* The activation of n elements of out, where the sweep has not applied it. */
-static void FD(activate)(T *out, int64_t n, const FD(depthwise) *g) {
-    if (g->act != FD_LINEAR && g->act != FD_RELU) FD(act_row)(out, out, n, g->act, g->alpha);
-}
-
 /* NCHW: one band of rows of one channel of the source, and its outputs. */
 static void FD(plane_band)(const FD(depthwise) *g, int64_t band_number, void *scratch) {
     const fd_conv *p = g->p;
@@ -164,10 +159,12 @@ static int FD(run_depthwise)(int *rc, void *out, const void *src, const void *w,
     const int64_t bands = p->batch * (last ? 1 : p->in_channels) * g.target[0] * g.bands;
     const int64_t pixels = g.target[0] * g.target[1] * g.target[2];
     if (finite)
-        *rc =
-            fd_parallel(last ? FD(depthwise_pixels_task) : FD(depthwise_planes_task), &g, FD(ceil_div)(bands, g.share),
-                        (size_t)(g.table + g.band + g.merge) * sizeof(T) + (size_t)strands * sizeof(FD(strand)),
-                        fd_threads_for(p->batch * p->out_channels * taps * (pixels / VL + 1), threads));
+        *rc = fd_parallel(last       ? FD(depthwise_pixels_task)
+                          : g.halves ? FD(half_task)
+                                     : FD(depthwise_planes_task),
+                          &g, FD(ceil_div)(bands, g.share),
+                          (size_t)(g.table + g.band + g.merge) * sizeof(T) + (size_t)strands * sizeof(FD(strand)),
+                          fd_threads_for(p->batch * p->out_channels * taps * (pixels / VL + 1), threads));
     fd_free(memory);
     return finite;
 }

@@ -39,6 +39,10 @@ class TestDepthwise(Matrix):
                 case((1, 5, 6, 8), (5, 1, 3, 3), (5,), groups=5, padding=1),
                 case((1, 4, 6, 9), (8, 1, 3, 3), (8,), groups=4, padding=1, stride=2),
                 case((1, 4, 6, 7), (4, 1, 5, 5), (4,), groups=4, padding=2, stride=2),
+                # 3x3 with stride 2, by rows: the middle tap meets odd columns or even ones, and rows as well.
+                case((1, 5, 7, 8), (5, 1, 3, 3), (5,), groups=5, padding=1, stride=2),
+                case((1, 5, 8, 7), (5, 1, 3, 3), (5,), groups=5, padding=(0, 1), stride=2),
+                case((1, 5, 5, 6), (5, 1, 3, 3), groups=5, padding=((0, 1), (3, 2)), stride=2),
                 case((1, 3, 7, 8), (6, 1, 2, 7), (6,), groups=3, padding=(0, 3), dilation=(3, 1)),
                 case((1, 3, 9, 7), (3, 1, 4, 3), groups=3, padding=((2, 3), (2, 0)), stride=(1, 3)),
                 case((1, 3, 5, 4), (3, 1, 1, 1), (3,), groups=3, stride=2),
@@ -51,6 +55,8 @@ class TestDepthwise(Matrix):
             large=[
                 case((3, 17, 29, 31), (17, 1, 3, 3), (17,), groups=17, padding=1),
                 case((2, 9, 30, 35), (36, 1, 5, 5), (36,), groups=9, padding=2, stride=2),
+                case((2, 6, 30, 71), (6, 1, 3, 3), (6,), groups=6, padding=1, stride=2),
+                case((2, 3, 131, 70), (3, 1, 3, 3), (3,), groups=3, padding=(1, 2), stride=2),
                 case((2, 6, 71, 70), (6, 1, 7, 7), groups=6, padding=3),
                 case((2, 6, 31, 30), (6, 1, 3, 3), groups=6, padding=2, dilation=2),
                 case((2, 31, 29, 37), (3, 3, 1, 37), (37,), groups=37, padding=1, layout="NHWC"),
@@ -86,11 +92,12 @@ class TestDepthwise(Matrix):
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_fused_activation(activation: str, layout: str) -> None:
+@pytest.mark.parametrize("stride", [1, 2])
+def test_fused_activation(stride: int, activation: str, layout: str) -> None:
     x, w, b = drawn(0, (2, 18, 17, 19), (36, 1, 3, 3), (36,), dtype="float32")
     if layout == "NHWC":
         x, w = to_last(x), w_to_last(w)
-    options = {"padding": 1, "groups": 18, "layout": layout}
+    options = {"padding": 1, "groups": 18, "stride": stride, "layout": layout}
     expected = getattr(F, activation)(F.conv2d(x, w, b, **options))
     np.testing.assert_array_equal(F.conv2d(x, w, b, activation=activation, **options), expected)
 
@@ -128,15 +135,19 @@ def test_an_infinite_weight_meets_the_padding_forward_and_nothing_backward(
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_an_image_gives_the_same_bits_alone_and_in_company(layout: str) -> None:
+@pytest.mark.parametrize("stride", [1, 2])
+def test_an_image_gives_the_same_bits_alone_and_in_company(stride: int, layout: str) -> None:
     """Only the outer planes of an array are copied."""
     x, w = drawn(1, (5, 17, 9, 21), (17, 1, 3, 3), dtype="float32")
     if layout == "NHWC":
         x, w = to_last(x), w_to_last(w)
-    whole = F.conv2d(x, w, padding=1, groups=17, layout=layout)
+    options = {"padding": 1, "stride": stride, "groups": 17, "layout": layout}
+    whole, ctx = F.conv2d_forward(x, w, **options)
+    dx = F.conv2d_backward(whole, ctx, needs=("x",))[0]
     for n in range(len(x)):
-        one = F.conv2d(x[n : n + 1], w, padding=1, groups=17, layout=layout)
+        one, ctx = F.conv2d_forward(x[n : n + 1], w, **options)
         np.testing.assert_array_equal(one[0], whole[n])
+        np.testing.assert_array_equal(F.conv2d_backward(one, ctx, needs=("x",))[0][0], dx[n])
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
