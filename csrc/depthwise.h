@@ -205,12 +205,13 @@ typedef struct {
     int64_t apart;                      /* NCHW: elements between the sources of two lanes */
     int64_t before, after;              /* elements that vectors may reach beyond a plane, or the last pixel of NHWC */
     int along;                          /* NCHW: the sweep goes along a row, from vector to vector */
+    int plain;                          /* NCHW: a band is a plane, and has one reach, in every axis */
     int rolls;                          /* NCHW: three rows of three columns, see depthwise_sweep.h */
     int halves;                         /* NCHW: the same with stride 2, see depthwise_halve.h */
     int copied;                         /* the source always goes through scratch */
     int64_t phases, columns, left;      /* NCHW scratch is [row][phase][column]; left: the first source column */
     int64_t merge_pitch;                /* elements of a row to merge */
-    int64_t height, table, band, merge; /* of scratch: rows of source; elements of weights, source, rows to merge */
+    int64_t height, table, band, merge; /* of scratch: rows of source; elements of sums (dw), source, rows to merge */
 } FD(depthwise);
 
 /* The source of one task. */
@@ -293,7 +294,7 @@ static int64_t FD(plane_strands)(FD(strand) *strands, const FD(depthwise) *g, co
             for (int64_t j = 0; j < v->taps; j++, count++) {
                 FD(strand) *strand = &strands[count];
                 const int64_t edge = v->edge + j * v->spread;
-                strand->w = (kernel * p->kernel[1] * p->kernel[2] + v->first + j * v->next) * VL;
+                strand->w = kernel * p->kernel[1] * p->kernel[2] + v->first + j * v->next;
                 if (from->band != NULL) {
                     const int64_t phase = (edge % g->phases + g->phases) % g->phases;
                     strand->src = from->band + (t * g->inputs + m) * g->height * from->pitch + phase * g->columns +
@@ -433,6 +434,8 @@ static int FD(plan_depthwise)(FD(depthwise) *g, int64_t extra, T **memory) {
         if (g->rows == stride || planes * g->height * row <= budget) break;
     }
     g->bands = FD(ceil_div)(g->target[1], g->rows);
+    g->plain = !last && !g->copied && !g->along && g->apart * g->bands * g->inputs * g->outputs == 1 &&
+               p->in[0] * p->kernel[0] * p->out[0] * g->residues[1] * g->residues[2] == 1;
     /* A task of a few small planes: what is done once a task, a look at the clock above all, would take longer. */
     g->share = FD(least)(4096 / (g->rows * g->target[2]), p->batch * p->in_channels * g->target[0] / 16);
     g->share = last ? 1 : FD(most)(g->share, 1);

@@ -43,7 +43,8 @@ FD_INLINE void FD(depthwise_dw_tile)(const FD(dw_sweep) *s, int64_t first, int64
         const FD(strand) *strand = &s->strand[first + b];
         src[b] = strand->src + s->from + s->place * pitch + tap * spread;
         src[b] += kind == LANES_SECOND_COLUMNS ? 2 * s->lane : s->lane;
-        sum[b] = s->sum + strand->w + s->skip + tap * s->weight + (kind == LANES_CHANNELS ? s->lane : 0);
+        sum[b] = s->sum + strand->w * (kind == LANES_CHANNELS ? 1 : VL) + s->skip + tap * s->weight +
+                 (kind == LANES_CHANNELS ? s->lane : 0);
         inside[b] = vrange(FD(most)(strand->begin - s->lane, s->begin), FD(least)(strand->end - s->lane, s->end));
         lanes[b] = FD(lanes_of)(inside[b]);
 #pragma GCC unroll 8

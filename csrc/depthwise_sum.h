@@ -21,6 +21,13 @@ static void FD(interleave)(T *restrict out, const T *restrict from, int64_t ways
         for (int64_t i = 0; i * ways + j < n; i++) out[i * ways + j] = from[j * pitch + i];
 }
 
+/* NCHW: elements to the next plane of the source and of out, or 0 where it is not asked for. */
+static int64_t FD(plane_ahead)(const FD(depthwise) *g) {
+    const int64_t plane = g->source[1] * g->source[2];
+    const int same = g->target[1] == g->source[1] && g->target[2] == g->source[2] && g->inputs * g->outputs == 1;
+    return plane >= SWEEP_ASKS && same ? plane : 0;
+}
+
 /* NCHW: one band of rows of one channel of the source, and its outputs. */
 static void FD(plane_band)(const FD(depthwise) *g, int64_t band_number, void *scratch) {
     const fd_conv *p = g->p;
@@ -28,29 +35,26 @@ static void FD(plane_band)(const FD(depthwise) *g, int64_t band_number, void *sc
     const int64_t number = FD(over)(a, g->target[0]), depth = a - number * g->target[0];
     const int64_t channel = number % p->in_channels;
     const int64_t last = FD(least)(first + g->rows, g->target[1]), width = g->target[2];
-    T *table = scratch, *band = table + g->table, *merge = band + g->band, bias[VL];
+    T *band = scratch, *merge = band + g->band;
     FD(strand) *strands = (FD(strand) *)(merge + g->merge);
     const FD(origin) from = FD(plane_origin)(g, number, depth, first, last, band);
     /* The weights of a channel lie together, whichever pass it is. */
     const T *w = g->w + channel * g->multiplier * g->taps;
-    for (int64_t t = 0; t < g->multiplier * g->taps && !g->rolls; t++) vstore(table + t * VL, vset1(w[t]));
 
     const int64_t ways = g->residues[2], line = ways > 1 ? g->merge_pitch : width;
-    const int64_t plane = g->source[1] * g->source[2];
-    const int same = g->target[1] == g->source[1] && width == g->source[2] && g->inputs * g->outputs == 1;
     for (int64_t o = 0; o < g->outputs; o++) {
         T *out = g->out + ((number * g->outputs + o) * g->target[0] + depth) * g->target[1] * width + first * width;
         T *to = ways > 1 ? merge : out;
-        vstore(bias, vset1(g->bias == NULL ? 0 : g->bias[channel * g->outputs + o]));
+        const T bias = g->bias == NULL ? 0 : g->bias[channel * g->outputs + o];
         for (int64_t c = 0; c < ways && c < width; c++) {
-            FD(sweep) s = {.strand = strands, .w = table, .bias = bias, .rectified = g->act == FD_RELU};
+            FD(sweep) s = {.strand = strands, .w = w, .bias = &bias, .rectified = g->act == FD_RELU};
             s.strands = FD(plane_strands)(strands, g, &from, c, o);
             s.lanes = line; /* whole vectors of a row to merge: the next load waits for no part of one */
             s.pitch = from.pitch;
             s.kind = from.kind;
-            s.kernel = p->kernel[2] * VL;
+            s.kernel = p->kernel[2];
             s.to = g->residues[1] * ways * line;
-            if (plane >= SWEEP_ASKS && same && from.band == NULL) s.ahead = plane;
+            if (from.band == NULL) s.ahead = FD(plane_ahead)(g);
             for (int64_t r = 0; r < g->residues[1] && first + r < last; r++) {
                 FD(reach) h = g->reach[1][r];
                 h.edge += FD(over)(first, g->residues[1]) * h.step - from.low;
@@ -70,11 +74,50 @@ static void FD(plane_band)(const FD(depthwise) *g, int64_t band_number, void *sc
     }
 }
 
+/* NCHW: bands as plane_band counts them, where each is a plane whose outputs have one reach: strands are found once. */
+static void FD(whole_planes)(const FD(depthwise) *g, int64_t begin, int64_t end, void *scratch) {
+    const fd_conv *p = g->p;
+    const int64_t size = g->source[1] * g->source[2], all = p->batch * p->in_channels * size;
+    const int64_t outputs = g->target[1] * g->target[2];
+    const FD(reach) *h = g->reach[1];
+    FD(strand) *strands = (FD(strand) *)((T *)scratch + g->band + g->merge);
+    const FD(origin) from = {.depth = g->reach[0], .z = g->reach[0]->edge, .image = g->src, .pitch = g->source[2]};
+    FD(sweep) s = {.strand = strands, .lanes = g->target[2], .pitch = g->source[2], .to = g->target[2]};
+    s.rectified = g->act == FD_RELU;
+    s.kind = LANES_COLUMNS;
+    s.kernel = p->kernel[2];
+    s.ahead = FD(plane_ahead)(g);
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t channel = i % p->in_channels;
+        s.from = i * size;
+        if (s.from < g->before || s.from + size + g->after > all) {
+            FD(plane_band)(g, i, scratch);
+            s.strands = 0;
+            continue;
+        }
+        if (s.strands == 0) s.strands = FD(plane_strands)(strands, g, &from, 0, 0);
+        const T bias = g->bias == NULL ? 0 : g->bias[channel], *w = g->w + channel * g->taps;
+        T *out = g->out + i * outputs;
+        s.w = w;
+        s.bias = &bias;
+        if (g->rolls)
+            FD(roll_whole)(out, &s, h, w + g->reach[2]->first, g->reach[2]->next, g->source[1]);
+        else
+            FD(sweep_reach)(out, &s, h, g->source[1]);
+        FD(activate)(out, outputs, g);
+    }
+}
+
 /* NCHW: g->share bands, as plane_band counts them. */
 static void FD(depthwise_planes_task)(void *arg, int64_t task, void *scratch) {
     const FD(depthwise) *g = arg;
-    const int64_t all = g->p->batch * g->p->in_channels * g->target[0] * g->bands;
-    for (int64_t i = task * g->share; i < all && i < (task + 1) * g->share; i++) FD(plane_band)(g, i, scratch);
+    const int64_t all = g->p->batch * g->p->in_channels * g->target[0] * g->bands, first = task * g->share;
+    const int64_t past = FD(least)(first + g->share, all);
+    if (g->plain) {
+        FD(whole_planes)(g, first, past, scratch);
+        return;
+    }
+    for (int64_t i = first; i < past; i++) FD(plane_band)(g, i, scratch);
 }
 
 /* NHWC: rows first .. last - 1 of one image, all channels. */
@@ -163,7 +206,7 @@ static int FD(run_depthwise)(int *rc, void *out, const void *src, const void *w,
                           : g.halves ? FD(half_task)
                                      : FD(depthwise_planes_task),
                           &g, FD(ceil_div)(bands, g.share),
-                          (size_t)(g.table + g.band + g.merge) * sizeof(T) + (size_t)strands * sizeof(FD(strand)),
+                          (size_t)(g.band + g.merge) * sizeof(T) + (size_t)strands * sizeof(FD(strand)),
                           fd_threads_for(p->batch * p->out_channels * taps * (pixels / VL + 1), threads));
     fd_free(memory);
     return finite;

@@ -34,6 +34,9 @@ FD_INLINE void FD(sweep_ask)(const FD(sweep) *s, const T *src, const T *to, cons
     for (int i = 0; i < outputs; i++) __builtin_prefetch(to + s->ahead + i * s->to, 1);
 }
 
+/* Weights of VL channels, or that of one. */
+FD_INLINE V FD(sweep_weight)(const T *w, const int kind) { return kind == LANES_CHANNELS ? vload(w) : vset1(*w); }
+
 /* computes  to[q * s->to + l] = bias[l] + sum over strands and taps a of w[a][l] * src[q * step + a * spread][l]
  * shapes    `count` of `outputs` from `first` on, by n <= VL lanes from `lane` on
  * touches   n lanes of each output; VL lanes of each weight, and of the sources that exist
@@ -44,7 +47,7 @@ FD_INLINE void FD(depthwise_tile)(T *to, const FD(sweep) *s, int64_t first, int6
                                   const int outputs, const int taps, const int step, const int kind, const int clips) {
     const int64_t shift = kind == LANES_CHANNELS ? lane : 0, pitch = s->pitch, place = s->place + first * s->step;
     const int64_t low = -place, high = s->source - place;
-    const V bias = vload(s->bias + shift);
+    const V bias = FD(sweep_weight)(s->bias + shift, kind);
     const int64_t first_lane = kind == LANES_SECOND_COLUMNS ? 2 * lane : lane;
     V acc[SWEEP_MOST];
 #pragma GCC unroll 16
@@ -61,7 +64,7 @@ FD_INLINE void FD(depthwise_tile)(T *to, const FD(sweep) *s, int64_t first, int6
         if (taps > 0) {
             V weight[8];
 #pragma GCC unroll 8
-            for (int a = 0; a < taps; a++) weight[a] = vload(w + a * s->weight);
+            for (int a = 0; a < taps; a++) weight[a] = FD(sweep_weight)(w + a * s->weight, kind);
 #pragma GCC unroll 32
             for (int i = 0; i < (outputs - 1) * step + taps; i++, src += pitch) {
                 if (clips && (i < low || i >= high)) continue;
@@ -73,7 +76,7 @@ FD_INLINE void FD(depthwise_tile)(T *to, const FD(sweep) *s, int64_t first, int6
             }
         } else {
             for (int64_t a = 0; a < s->taps; a++, src += s->spread * pitch, w += s->weight) {
-                const V weight = vload(w);
+                const V weight = FD(sweep_weight)(w, kind);
 #pragma GCC unroll 8
                 for (int q = 0; q < outputs; q++) {
                     const V v = FD(strand_load)(src + q * s->step * pitch, inside, kind);
@@ -231,7 +234,7 @@ FD_INLINE void FD(roll_columns)(T *to, const FD(sweep) *s, const T *weights, int
     r.ahead = s->ahead;
     r.rectified = s->rectified;
     r.apart = vectors > 1 ? FD(least)(VL, s->lanes - VL - lane) : 0;
-    r.bias = vload(s->bias);
+    r.bias = vset1(s->bias[0]);
     V sum[ROLLS_ABREAST][3];
 #pragma GCC unroll 9
     for (int t = 0; t < 9; t++) r.weight[t] = vset1(weights[t]);

@@ -37,6 +37,7 @@ class TestDepthwise(Matrix):
                 # Between the first planes and the last, whose vectors would leave the array, lie some
                 # that are not copied: of 6 x 8 pixels, the last two with vectors of 16.
                 case((1, 5, 6, 8), (5, 1, 3, 3), (5,), groups=5, padding=1),
+                case((2, 5, 7, 6), (5, 1, 5, 5), (5,), groups=5, padding=2),
                 case((1, 4, 6, 9), (8, 1, 3, 3), (8,), groups=4, padding=1, stride=2),
                 case((1, 4, 6, 7), (4, 1, 5, 5), (4,), groups=4, padding=2, stride=2),
                 # 3x3 with stride 2, by rows: the middle tap meets odd columns or even ones, and rows as well.
@@ -135,13 +136,13 @@ def test_an_infinite_weight_meets_the_padding_forward_and_nothing_backward(
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_an_image_gives_the_same_bits_alone_and_in_company(stride: int, layout: str) -> None:
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (5, 1)])
+def test_an_image_gives_the_same_bits_alone_and_in_company(size: int, stride: int, layout: str) -> None:
     """Only the outer planes of an array are copied."""
-    x, w = drawn(1, (5, 17, 9, 21), (17, 1, 3, 3), dtype="float32")
+    x, w = drawn(1, (5, 17, 9, 21), (17, 1, size, size), dtype="float32")
     if layout == "NHWC":
         x, w = to_last(x), w_to_last(w)
-    options = {"padding": 1, "stride": stride, "groups": 17, "layout": layout}
+    options = {"padding": size // 2, "stride": stride, "groups": 17, "layout": layout}
     whole, ctx = F.conv2d_forward(x, w, **options)
     dx = F.conv2d_backward(whole, ctx, needs=("x",))[0]
     for n in range(len(x)):
@@ -152,19 +153,21 @@ def test_an_image_gives_the_same_bits_alone_and_in_company(stride: int, layout: 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("size", [(5, 14), (19, 37)])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_what_is_not_finite_stays_in_its_windows(stride: int, size: tuple[int, int], layout: str) -> None:
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1)])
+def test_what_is_not_finite_stays_in_its_windows(
+    kernel: int, stride: int, size: tuple[int, int], layout: str
+) -> None:
     """Vectors reach beyond a row, into the next and other planes, and leave out what is there."""
     height, width = size
     for row in (0, height // 2, height - 1):
         for column in (0, width - 1):
-            x, w = np.ones((3, 17, height, width), "float32"), np.ones((17, 1, 3, 3), "float32")
+            x, w = np.ones((3, 17, height, width), "float32"), np.ones((17, 1, kernel, kernel), "float32")
             x[1, 8, row, column] = np.nan
-            met = F.conv2d(np.isnan(x).astype("float32"), w, padding=1, stride=stride, groups=17) > 0
+            options = {"padding": kernel // 2, "stride": stride, "groups": 17}
+            met = F.conv2d(np.isnan(x).astype("float32"), w, **options) > 0
             if layout == "NHWC":
                 x, w, met = to_last(x), w_to_last(w), to_last(met)
-            options = {"padding": 1, "stride": stride, "groups": 17, "layout": layout}
-            y, ctx = F.conv2d_forward(x, w, **options)
+            y, ctx = F.conv2d_forward(x, w, layout=layout, **options)
             np.testing.assert_array_equal(np.isnan(y), met)
             dx, dw, _ = F.conv2d_backward(np.ones_like(y), ctx)
             assert np.isfinite(dx).all()
