@@ -421,9 +421,10 @@ static int FD(plan_depthwise)(FD(depthwise) *g, int64_t extra, T **memory) {
     g->before = FD(most)(-low, 0);
     g->after = last ? FD(most)(VL - p->in_channels, 0) : FD(most)(high - g->source[2], 0) + 2 * VL;
     g->along = p->kernel[1] == 1 && g->target[1] < 4;
-    g->rolls = !last && g->inputs * g->outputs * p->kernel[0] == 1 && FD(three)(g->reach[1], g->residues[1]) &&
-               FD(three)(g->reach[2], g->residues[2]);
-    g->halves = !last && g->multiplier == 1 && p->in[0] * p->kernel[0] * p->out[0] == 1;
+    /* One output a channel, and of each depth the source is the same one. */
+    const int level = !last && g->multiplier * p->kernel[0] * p->stride[0] == 1 && p->in[0] == p->out[0] && !p->pad[0];
+    g->rolls = level && FD(three)(g->reach[1], g->residues[1]) && FD(three)(g->reach[2], g->residues[2]);
+    g->halves = level && p->in[0] == 1;
     for (int i = 1; i < 3; i++) g->halves = g->halves && p->kernel[i] == 3 && p->stride[i] == 2 && p->dilation[i] == 1;
     g->copied = last ? g->inputs > 1 : g->along || g->apart > 2;
     const int64_t row = last ? g->source[2] * p->in_channels : g->phases * g->columns, stride = g->residues[1];
@@ -434,14 +435,14 @@ static int FD(plan_depthwise)(FD(depthwise) *g, int64_t extra, T **memory) {
         if (g->rows == stride || planes * g->height * row <= budget) break;
     }
     g->bands = FD(ceil_div)(g->target[1], g->rows);
-    g->plain = !last && !g->copied && !g->along && g->apart * g->bands * g->inputs * g->outputs == 1 &&
-               p->in[0] * p->kernel[0] * p->out[0] * g->residues[1] * g->residues[2] == 1;
+    g->plain = level && !g->copied && !g->along && p->in[0] * p->stride[1] * p->stride[2] * g->bands == 1;
     /* A task of a few small planes: what is done once a task, a look at the clock above all, would take longer. */
     g->share = FD(least)(4096 / (g->rows * g->target[2]), p->batch * p->in_channels * g->target[0] / 16);
     g->share = last ? 1 : FD(most)(g->share, 1);
     g->table = last ? 0 : g->multiplier * g->taps * VL;
     g->band = FD(whole)(last && !g->copied && g->after == 0 ? 0 : planes * g->height * row + VL, VL);
-    if (g->halves) g->band = FD(whole)(g->before + g->height * g->source[2] + g->after, VL);
+    if (g->halves || g->rolls) /* rows as they lie */
+        g->band = FD(most)(g->band, FD(whole)(g->before + g->height * g->source[2] + g->after, VL));
     const int64_t merged = last ? g->outputs : g->residues[2] == 1 ? 1 : g->residues[2] * g->rows;
     g->merge_pitch = last ? g->target[2] * p->in_channels : FD(whole)(g->reach[2][0].outputs, VL);
     g->merge = merged == 1 ? 0 : FD(whole)(merged * g->merge_pitch + VL, VL);

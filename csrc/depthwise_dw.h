@@ -3,6 +3,8 @@
  * # Design: the sweep turned around: what stays in registers are the sums of the taps along it, and neighbouring
  * elements of dy meet each source element that is loaded. Lanes are kept apart to the end: in NHWC they are channels,
  * in NCHW columns, which one tree then adds up.
+ *   - Windows of three rows and columns in NCHW, the commonest, roll over the rows (see depthwise_sweep.h): the sums of
+ *     all nine taps stay in registers, and each row of either side is loaded once.
  *   - A task takes a part of the batch: some images of one channel (NCHW), or some rows of all channels (NHWC). What
  *     the parts are is a function of the sizes, and their sums are added up in ascending order.
  *
@@ -165,6 +167,47 @@ static void FD(dw_sweep_along)(const FD(dw_sweep) *columns, const T *dy, const F
     }
 }
 
+/* NCHW, three rows of three columns: adds the products of one band to the sums of nine taps, row by row of the source.
+ * Each is loaded once, and meets three rows of dy. Not finite where an element of dy is not. */
+static V FD(roll_dw)(const FD(depthwise) *g, const FD(half_band) *h, const T *dy, T *sums) {
+    const fd_conv *p = g->p;
+    const int64_t width = p->out[2], step = h->width;
+    V acc[3][3], check = {0};
+#pragma GCC unroll 9
+    for (int t = 0; t < 9; t++) acc[t / 3][t % 3] = vload(sums + t * VL);
+    for (int64_t lane = 0; lane < width; lane += VL) {
+        const int64_t n = FD(least)(width - lane, VL);
+        FD(lanes) inside[3];
+#pragma GCC unroll 3
+        for (int j = 0; j < 3; j++) {
+            const int64_t edge = j - p->pad[2] + lane;
+            inside[j] = FD(lanes_of)(vrange(-edge, FD(least)(step - edge, n)));
+        }
+        int64_t y = h->first - p->pad[1];
+        const T *row = h->source + y * step + lane - p->pad[2], *from = dy + h->first * width + lane;
+        V before = {0}, above = {0};
+        for (int64_t i = h->first; i < h->last + 2; i++, y++, row += step, from += width) {
+            const V here = i < h->last ? vheld(vload_upto(from, n)) : (V){0};
+            check = vfma(here, (V){0}, check);
+            __builtin_prefetch(row + h->ahead);
+            __builtin_prefetch(from + h->beyond);
+            if (y >= 0 && y < h->height) {
+                V at[3];
+#pragma GCC unroll 3
+                for (int j = 0; j < 3; j++) at[j] = vheld(FD(strand_inside)(vload(row + j), inside[j]));
+                if (i < h->last) FD(half_products)(acc[0], here, at, inside);
+                if (i > h->first && i <= h->last) FD(half_products)(acc[1], above, at, inside);
+                if (i > h->first + 1) FD(half_products)(acc[2], before, at, inside);
+            }
+            before = above;
+            above = here;
+        }
+    }
+#pragma GCC unroll 9
+    for (int t = 0; t < 9; t++) vstore(sums + t * VL, acc[t / 3][t % 3]);
+    return check;
+}
+
 typedef struct {
     FD(depthwise) g; /* as forward */
     const T *dy;
@@ -188,10 +231,11 @@ static void FD(dw_channel)(FD(depthwise_dw) *h, int64_t number, void *scratch) {
         for (int64_t i = 0; i < p->out[0] * g->bands; i++) {
             const int64_t plane = n * p->in_channels + channel, depth = i / g->bands, first = i % g->bands * g->rows;
             const int64_t rows = FD(least)(p->out[1] - first, g->rows);
-            if (g->halves) {
+            if (g->halves || (g->rolls && p->in[0] == 1)) {
                 FD(half_band) b = FD(half_band_of)(g, plane, first, first + rows, band);
                 if (g->bands == 1) b.ahead *= p->in_channels, b.beyond *= p->in_channels;
-                check += FD(half_dw)(g, &b, h->dy + plane * p->out[1] * width, sums);
+                const T *dy = h->dy + plane * p->out[1] * width;
+                check += g->halves ? FD(half_dw)(g, &b, dy, sums) : FD(roll_dw)(g, &b, dy, sums);
                 continue;
             }
             const FD(origin) from = FD(plane_origin)(g, plane, depth, first, first + rows, band);

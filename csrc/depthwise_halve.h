@@ -29,7 +29,8 @@
 #define HALVE_NEXT 1, 2
 #endif
 
-/* One band of rows of one plane: `source` and `out` are rows of x and y, or in dx of dy and dx, at row 0. */
+/* One band of rows of one plane, for these kernels and that of depthwise_dw.h: `source` and `out` are rows of x and y,
+ * or in dx of dy and dx, at row 0. */
 typedef struct {
     const T *source;
     T *out;
@@ -223,7 +224,8 @@ static FD(half_band) FD(half_band_of)(const FD(depthwise) *g, int64_t plane, int
     const int64_t all = g->p->batch * g->p->in_channels * size, next = g->rows * g->target[2];
     FD(half_band) h = {.source = g->src + begin, .first = first, .last = last, .height = g->source[1]};
     h.width = g->source[2];
-    h.ahead = g->bands == 1 ? size : g->backward ? next / 4 : next * 4;
+    const int64_t less = g->p->stride[1] * g->p->stride[2]; /* outputs than sources, or more of them */
+    h.ahead = g->bands == 1 ? size : g->backward ? next / less : next * less;
     h.beyond = g->bands == 1 ? g->target[1] * g->target[2] : next;
     if (begin < g->before || begin + size + g->after > all) {
         int64_t low, high;

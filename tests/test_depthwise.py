@@ -58,6 +58,7 @@ class TestDepthwise(Matrix):
                 case((2, 9, 30, 35), (36, 1, 5, 5), (36,), groups=9, padding=2, stride=2),
                 case((2, 6, 30, 71), (6, 1, 3, 3), (6,), groups=6, padding=1, stride=2),
                 case((2, 3, 131, 70), (3, 1, 3, 3), (3,), groups=3, padding=(1, 2), stride=2),
+                case((2, 3, 131, 70), (3, 1, 3, 3), (3,), groups=3, padding=((0, 3), (2, 0))),
                 case((2, 6, 71, 70), (6, 1, 7, 7), groups=6, padding=3),
                 case((2, 6, 31, 30), (6, 1, 3, 3), groups=6, padding=2, dilation=2),
                 case((2, 31, 29, 37), (3, 3, 1, 37), (37,), groups=37, padding=1, layout="NHWC"),
@@ -76,6 +77,7 @@ class TestDepthwise(Matrix):
         row(
             "conv3d",
             [
+                case((1, 3, 3, 4, 5), (3, 1, 1, 3, 3), (3,), groups=3, padding=1),
                 case((1, 2, 3, 4, 5), (4, 1, 3, 3, 2), (4,), groups=2, padding=1, stride=(2, 1, 2)),
                 case((1, 3, 3, 3, 5), (2, 3, 3, 1, 5), (5,), groups=5, padding=1, layout="NHWC"),
             ],
