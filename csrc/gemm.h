@@ -43,6 +43,19 @@ FD_INLINE void FD(multiply_add)(V acc[MR][NV], const T *a, int64_t pitch, const 
     }
 }
 
+/* k steps of operands that are both packed: memory has them as one stream, which a processor asks for by itself, and
+ * addresses are constants but for one of each. Two at a time: the end of a loop costs as much as a product. */
+FD_INLINE void FD(packed_steps)(V acc[MR][NV], const T *a, const T *b, int64_t k, int nv) {
+    const T *columns[NV];
+    for (int j = 0; j < nv; j++) columns[j] = b + j * VL;
+    int64_t p = 0;
+    for (; p + 2 <= k; p += 2) {
+        FD(multiply_add)(acc, a + p * MR, 1, columns, p * nv * VL, MR, nv);
+        FD(multiply_add)(acc, a + (p + 1) * MR, 1, columns, (p + 1) * nv * VL, MR, nv);
+    }
+    if (p < k) FD(multiply_add)(acc, a + p * MR, 1, columns, p * nv * VL, MR, nv);
+}
+
 FD_INLINE void FD(clear)(V acc[MR][NV], int mr, int nv) {
 #pragma GCC unroll 8
     for (int i = 0; i < mr; i++)
@@ -146,14 +159,15 @@ FD_INLINE void FD(end_tile)(const FD(tile_end) *end, V acc[MR][NV], int mr, int 
         FD(end_vectors)(end, acc, mr, nv, 0);
 }
 
-/* What a later tile will read, asked for while this one is computed: before step p, a multiple of `every`, the cache
- * lines under NV vectors at from + p / every * pitch. */
+/* What a later tile will read, asked for while this one is computed: every so many steps the next `rows` rows, of each
+ * the cache lines under NV vectors. They are `pitch` apart. */
 typedef struct {
     const T *from;
     int64_t pitch, every;
+    int rows;
 } FD(tile_ahead);
 
-#define GEMM_NOTHING ((FD(tile_ahead)){NULL, 0, INT64_MAX})
+#define GEMM_NOTHING ((FD(tile_ahead)){NULL, 0, INT64_MAX, 0})
 
 /* computes  c[i][j] = (c[i][j] or 0) + sum over p of a[i][p] * b[p][j], then bias and ReLU, as `end` says
  * shapes    a (end->rows, k), b (k, end->columns in whole vectors, NV at most), c (end->rows, end->columns)
@@ -168,28 +182,33 @@ static void FD(gemm_tile)(const FD(tile_end) *end, const T *restrict a, int64_t 
     V acc[MR][NV];
     const int64_t far = (k > GEMM_SHORT ? GEMM_AHEAD : GEMM_AHEAD / 4) * b_row;
     const int straddles = ((uintptr_t)b | (uintptr_t)(b_row * TBYTES)) % 64 != 0; /* rows of b end in one more line */
+    const int a_packed = a_row == 1 && a_step == MR;
     const T *row = end->c;
 #pragma GCC unroll 1 /* addresses for all at once would need more registers than there are */
     for (int i = 0; i < end->rows; i++, row += end->pitch)
         for (int j = 0; j < NV; j += LINE / VL) __builtin_prefetch(row + j * VL, 1);
-#define KERNEL(mr, nv)                                                                                            \
-    for (int j = 0; j < nv; j++) columns[j] = b + j * VL;                                                         \
-    if (end->begun)                                                                                               \
-        FD(fill)(acc, end->c, end->pitch, mr, nv);                                                                \
-    else if (end->start != NULL)                                                                                  \
-        FD(begin)(acc, end->start, mr, nv);                                                                       \
-    else                                                                                                          \
-        FD(clear)(acc, mr, nv);                                                                                   \
-    for (int64_t p = 0, past; p < k; ahead.from += ahead.pitch) {                                                 \
-        for (int j = 0; GEMM_ASKS && ahead.pitch != 0 && j < nv; j += LINE / VL)                                  \
-            __builtin_prefetch(ahead.from + j * VL, 0, 2);                                                        \
-        for (past = GEMM_ASKS ? p + FD(least)(ahead.every, k - p) : k; p < past; p++) {                           \
-            for (int j = 0; GEMM_ASKS && mr > 2 && j < nv; j += LINE / VL)                                        \
-                __builtin_prefetch(columns[j] + p * b_row + far);                                                 \
-            if (GEMM_ASKS && mr > 2 && straddles) __builtin_prefetch(columns[nv - 1] + VL - 1 + p * b_row + far); \
-            FD(multiply_add)(acc, a + p * a_step, a_row, columns, p * b_row, mr, nv);                             \
-        }                                                                                                         \
-    }                                                                                                             \
+#define KERNEL(mr, nv)                                                                                                \
+    for (int j = 0; j < nv; j++) columns[j] = b + j * VL;                                                             \
+    if (end->begun)                                                                                                   \
+        FD(fill)(acc, end->c, end->pitch, mr, nv);                                                                    \
+    else if (end->start != NULL)                                                                                      \
+        FD(begin)(acc, end->start, mr, nv);                                                                           \
+    else                                                                                                              \
+        FD(clear)(acc, mr, nv);                                                                                       \
+    for (int64_t p = 0, steps; p < k; p += steps) {                                                                   \
+        for (int r = 0; GEMM_ASKS && r < ahead.rows; r++, ahead.from += ahead.pitch)                                  \
+            for (int j = 0; j < nv; j += LINE / VL) __builtin_prefetch(ahead.from + j * VL, 0, 2);                    \
+        steps = GEMM_ASKS ? FD(least)(ahead.every, k - p) : k;                                                        \
+        if (mr == MR && b_row == nv * VL && a_packed)                                                                 \
+            FD(packed_steps)(acc, a + p * MR, b + p * nv * VL, steps, nv);                                            \
+        else                                                                                                          \
+            for (int64_t q = p; q < p + steps; q++) {                                                                 \
+                for (int j = 0; GEMM_ASKS && mr > 2 && j < nv; j += LINE / VL)                                        \
+                    __builtin_prefetch(columns[j] + q * b_row + far);                                                 \
+                if (GEMM_ASKS && mr > 2 && straddles) __builtin_prefetch(columns[nv - 1] + VL - 1 + q * b_row + far); \
+                FD(multiply_add)(acc, a + q * a_step, a_row, columns, q * b_row, mr, nv);                             \
+            }                                                                                                         \
+    }                                                                                                                 \
     FD(end_tile)(end, acc, mr, nv)
     FD_WITH_TILE(KERNEL, end->rows, FD(ceil_div)(end->columns, VL));
 #undef KERNEL
@@ -205,7 +224,10 @@ static void FD(gemm_tile_packing)(const FD(tile_end) *end, const T *restrict a, 
                                   const T *restrict b, int64_t b_row, int64_t k, T *restrict packed) {
     V acc[MR][NV];
 #define KERNEL(mr, nv)                                                                                                \
-    FD(clear)(acc, mr, nv);                                                                                           \
+    if (end->start != NULL)                                                                                           \
+        FD(begin)(acc, end->start, mr, nv);                                                                           \
+    else                                                                                                              \
+        FD(clear)(acc, mr, nv);                                                                                       \
     for (int64_t p = 0; p < k; p++, b += b_row, packed += nv * VL) {                                                  \
         const T *columns[NV];                                                                                         \
         V copy[NV];                                                                                                   \

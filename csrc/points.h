@@ -2,12 +2,16 @@
  *
  * # Design: an output meets one pixel of each channel, so the pixels of all images are the columns of one product, and
  * images as small as 7x7 fill its vectors. A task packs some panels of columns, from every stride-th pixel where there
- * is a stride, and multiplies each of them by all weights. With respect to the input of a stride, the pixels of dy are
- * columns in the same way, and a tile is spread over dx on its way out, with what lies between its pixels. The gradient
- * of the weights of a stride gathers the pixels that it meets, and is the product of conv_dw.h then.
+ * is a stride, and multiplies each of them by all weights. A panel that lies in one image is packed by the tile that
+ * reads it first, and later tiles ask for a panel of the next task, so that no product waits for memory. With respect
+ * to the input of a stride, the pixels of dy are columns in the same way, and a tile is spread over dx on its way out,
+ * with what lies between its pixels. The gradient of the weights of a stride gathers the pixels that it meets, and is
+ * the product of conv_dw.h then.
  *
  * Order of summation: bias, then channels ascending, one accumulator an output.
  */
+
+#define POINTS_ASKED 4 /* channels that a tile asks for at a time: less often costs less */
 
 typedef struct {
     const FD(tap_sum) *s;
@@ -29,6 +33,14 @@ static const T *FD(point_source)(const FD(points) *g, int64_t group, int64_t lan
     return src;
 }
 
+/* Where a panel lies as it is, row by row in one image; NULL: it has to be gathered. */
+static const T *FD(points_lie)(const FD(points) *g, int64_t group, int64_t panel) {
+    const FD(axis) *axis = &g->s->axis[2];
+    const int64_t lane = FD(points_start)(g, panel), past = FD(points_start)(g, panel + 1);
+    const int lies = axis->step * g->s->src_s[2] == 1 && lane % g->run + past - lane <= g->run && past <= g->lanes;
+    return lies ? FD(point_source)(g, group, lane) : NULL;
+}
+
 /* Neighbouring pixels that go into a panel: to[c * width ...] is from[c * src_c ...], `room` elements at most. */
 typedef struct {
     const T *from;
@@ -43,7 +55,7 @@ static int64_t FD(point_runs)(const FD(points) *g) {
     return FD(whole)(lanes / VL + lanes / g->run + g->in_task + 2, 2);
 }
 
-/* computes  packed = panels first .. past - 1: [c][lane], zero behind the last lane
+/* computes  packed = those of panels first .. past - 1 that do not lie: [c][lane], zero behind the last lane
  * shapes    each (channels, its width), width in whole vectors; runs (point_runs)
  * layout    one panel after the other
  * touches   exactly those elements
@@ -57,8 +69,9 @@ static void FD(pack_points)(T *packed, FD(point_run) *runs, const FD(points) *g,
     for (int64_t j = first; j < past; j++) {
         const int64_t lane = FD(points_start)(g, j), width = FD(points_start)(g, j + 1) - lane;
         const int64_t lanes = FD(least)(width, g->lanes - lane);
+        const int lies = FD(points_lie)(g, group, j) != NULL;
         if (lanes < width) memset(packed, 0, (size_t)(s->channels * width) * sizeof(T));
-        for (int64_t i = 0; i < lanes; i += next++->count) {
+        for (int64_t i = 0; !lies && i < lanes; i += next++->count) {
             const int64_t row = g->run - (lane + i) % g->run;
             next->from = FD(point_source)(g, group, lane + i);
             next->to = packed + i;
@@ -134,6 +147,16 @@ static void FD(spread_points)(const FD(points) *g, T *out, const T *bias, T *til
     }
 }
 
+/* What tile o > 0 of a panel asks for: its part of the channels of a panel whose turn comes later. */
+static FD(tile_ahead) FD(points_ahead)(const FD(points) *g, int64_t group, int64_t panel, int64_t o) {
+    const FD(tap_sum) *s = g->s;
+    if (o == 0 || panel >= g->panels) return GEMM_NOTHING;
+    const int64_t channel = (o - 1) * FD(ceil_div)(s->channels, g->parts - 1);
+    if (channel >= s->channels) return GEMM_NOTHING;
+    const T *from = FD(point_source)(g, group, FD(points_start)(g, panel)) + channel * s->src_c;
+    return (FD(tile_ahead)){from, s->src_c, POINTS_ASKED * (g->parts - 1), POINTS_ASKED};
+}
+
 static void FD(points_task)(void *arg, int64_t task, void *scratch) {
     const FD(points) *g = arg;
     const FD(tap_sum) *s = g->s;
@@ -147,7 +170,7 @@ static void FD(points_task)(void *arg, int64_t task, void *scratch) {
     for (int64_t o = 0; o < g->parts && !fd_stopped(); o++, panel += (1 + depth) * MR) {
         const int rows = (int)FD(least)(s->outputs - o * MR, MR);
         T *out = s->out + (group * s->outputs + o * MR) * s->out_c;
-        const T *packed = panels;
+        T *packed = panels;
         for (int64_t j = first; j < past; j++) {
             const int64_t lane = FD(points_start)(g, j), width = FD(points_start)(g, j + 1) - lane;
             const int64_t lanes = FD(least)(width, g->lanes - lane), at = lane % pixels;
@@ -159,7 +182,12 @@ static void FD(points_task)(void *arg, int64_t task, void *scratch) {
                 end.columns = lanes;
                 end.rectified = s->act == FD_RELU;
             }
-            FD(gemm_tile)(&end, panel + MR, 1, MR, packed, width, depth, GEMM_NOTHING);
+            const T *lies = o == 0 ? FD(points_lie)(g, group, j) : NULL;
+            if (lies != NULL)
+                FD(gemm_tile_packing)(&end, panel + MR, 1, MR, lies, s->src_c, depth, packed);
+            else
+                FD(gemm_tile)(&end, panel + MR, 1, MR, packed, width, depth,
+                              FD(points_ahead)(g, group, j + g->in_task, o));
             if (g->spread)
                 FD(spread_points)(g, out, panel, tile, lane, lanes, rows);
             else if (!plain)
@@ -206,7 +234,7 @@ static int FD(run_points)(FD(tap_sum) *s, FD(weights) *v, int threads) {
     g.spread = s->crops && FD(meets_points)(s->p);
     g.lanes = s->batch * s->axis[0].lattice * s->axis[1].lattice * g.run;
     g.vectors = FD(ceil_div)(g.lanes, VL);
-    const int64_t row = FD(most)(s->channels, 1) * VL * TBYTES, fit = FD(most)(FD_BAND_BYTES / row, 1);
+    const int64_t row = FD(most)(s->channels, 1) * VL * TBYTES, fit = FD(most)(FD_BAND_BYTES / 2 / row, 1);
     const int64_t most = FD(least)(fit, NV); /* vectors of a panel */
     g.panels = FD(ceil_div)(g.vectors, most);
     g.in_task = FD(most)(1, FD(least)(fit / NV, s->groups * g.panels / 16));

@@ -105,7 +105,7 @@ static void FD(rnn_multiply)(const FD(rnn) *r, T *near, T *product, const T *a, 
         if (bias != NULL) end.bias = bias + panel * NR;
         for (int64_t row = 0; row < count; row += MR) {
             const int asks = step != 0 && row / MR < parts;
-            const FD(tile_ahead) part = {next + row / MR * step, asks ? parts * step : 0, asks ? parts : INT64_MAX};
+            const FD(tile_ahead) part = {next + row / MR * step, parts * step, asks ? parts : INT64_MAX, asks};
             const int64_t rows = FD(least)(count - row, MR);
             end.c = product + row * w->pitch + panel * NR;
             end.rows = (int)rows;

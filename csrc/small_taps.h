@@ -114,7 +114,7 @@ static void FD(small_taps_task)(void *arg, int64_t task, void *scratch) {
                 const FD(tile_end) end = {
                     .c = to, .pitch = g->to_image, .columns = columns, .rows = (int)rows, .resumed = (int)g->begun[e]};
                 FD(gemm_tile)(&end, g->from + n * g->from_image + g->from_pixel[e] * g->k, g->from_image, 1, b,
-                              packed ? columns : g->n, g->k, (FD(tile_ahead)){next, pitch, uses});
+                              packed ? columns : g->n, g->k, (FD(tile_ahead)){next, pitch, uses, 1});
             }
     }
     if (!FD(finish_pixels)(g, first, columns)) __atomic_store_n(&g->finite, 0, __ATOMIC_RELAXED);

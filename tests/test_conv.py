@@ -343,6 +343,39 @@ def test_an_image_under_one_kernel_gives_the_same_bits_alone_and_in_company(layo
         np.testing.assert_array_equal(F.conv2d_backward(one, ctx)[0][0], dx[n])
 
 
+@pytest.mark.skipif(backends.native_error is not None, reason="no compiled engine")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("channels", "outputs"), [(37, 19), (300, 33), (21, 5)])
+def test_one_pixel_of_many_images(dtype: str, channels: int, outputs: int) -> None:
+    """So many that a task packs several panels: those in one image as they are multiplied."""
+    batch, groups = 21, 2
+    x, w, b = drawn(
+        3,
+        (batch, groups * channels, 13, 11),
+        (groups * outputs, channels, 1, 1),
+        (groups * outputs,),
+        dtype=dtype,
+    )
+    unit = np.finfo(dtype).eps / 2
+    y, ctx = F.conv2d_forward(x, w, b, groups=groups, activation="relu")
+    dy = np.ones_like(y) - y
+    dx = F.conv2d_backward(dy, ctx, needs=("x",))[0]
+    gated = np.where(y > 0, dy, 0).reshape(batch, groups, outputs, -1).astype(np.float64)
+    shaped = x.reshape(batch, groups, channels, -1).astype(np.float64)
+    matrix = w.reshape(groups, outputs, channels).astype(np.float64)
+
+    def held(came: np.ndarray, m: np.ndarray, v: np.ndarray, bias: np.ndarray) -> None:
+        exact = np.maximum(m @ v + bias, 0) if came is y else m @ v
+        terms = m.shape[-1] + 1
+        bound = terms * unit / (1 - terms * unit) * (abs(m) @ abs(v) + abs(bias))
+        assert (abs(came.reshape(exact.shape) - exact) <= bound).all()
+
+    held(y, matrix, shaped, b.reshape(groups, outputs, 1).astype(np.float64))
+    held(dx, matrix.swapaxes(1, 2), gated, np.zeros(()))
+    for n in (0, 7, batch - 1):
+        np.testing.assert_array_equal(F.conv2d(x[n : n + 1], w, b, groups=groups, activation="relu")[0], y[n])
+
+
 @pytest.mark.parametrize("block_bytes", [1, 1600, 2500, 8000])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_block_size_of_the_numpy_engine(
