@@ -154,8 +154,29 @@ FD_INLINE void FD(average_scatter_row)(const FD(pool) *pool, FD(place) *at, int6
     }
 }
 
+/* A row whose windows tile x in pairs of columns: each cell has one share, and is written once. */
+static void FD(average_pairs)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns) {
+    const int64_t *size = pool->plan.size, *step = pool->step;
+    const T cells = (T)pool->taps;
+    for (int64_t c = 0; c < columns; c += VL) {
+        const int64_t n = FD(least)(columns - c, VL);
+        const V share = (V){0} + vload_upto(pool->from + y + c, n) / cells; /* from zero: -0 becomes 0 */
+        const V low = vinterleave_low(share, share), high = vinterleave_high(share, share);
+        for (int64_t d = 0; d < size[0]; d++)
+            for (int64_t h = 0; h < size[1]; h++) {
+                T *row = pool->to + x + d * step[0] + h * step[1] + 2 * c;
+                vstore_upto(row, low, 2 * n);
+                if (2 * n > VL) vstore_upto(row + VL, high, 2 * n - VL);
+            }
+    }
+}
+
 static void FD(avgpool_bwd_task)(void *arg, int64_t task, void *scratch) {
     const FD(pool) *pool = arg;
+    if (pool->paired) {
+        FD(pool_whole)(pool, task, FD(average_pairs));
+        return;
+    }
     if (pool->spaced) memset(scratch, 0, pool->scratch);
     FD(pool_walk)(pool, task, scratch, 1, FD(average_scatter_row));
 }
