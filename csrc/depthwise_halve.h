@@ -66,9 +66,15 @@ FD_INLINE V FD(half_row)(V sum, const V weight[3], const V at[3], const FD(lanes
 
 /* Two vectors of each of two rows, which a later band meets: the processor's own prefetching begins anew with each
  * plane. */
-FD_INLINE void FD(half_ask)(const T *row, int64_t step, const int write) {
+FD_INLINE void FD(half_ask)(const T *row, int64_t step, const int written) {
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) __builtin_prefetch(row + i / 2 * step + i % 2 * VL, write);
+    for (int i = 0; i < 4; i++) {
+        const T *at = row + i / 2 * step + i % 2 * VL;
+        if (written)
+            __builtin_prefetch(at, 1);
+        else
+            __builtin_prefetch(at);
+    }
 }
 
 FD_INLINE V FD(half_end)(V sum, int act) { return act == FD_RELU ? FD(vact)(sum, FD_RELU, (V){0}) : sum; }

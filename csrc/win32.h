@@ -6,6 +6,8 @@
 #include <windows.h>
 
 #include <malloc.h>
+#include <stdint.h>
+#include <time.h>
 
 typedef SRWLOCK pthread_mutex_t;
 typedef CONDITION_VARIABLE pthread_cond_t;
