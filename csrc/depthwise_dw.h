@@ -173,8 +173,7 @@ static V FD(roll_dw)(const FD(depthwise) *g, const FD(half_band) *h, const T *dy
     const fd_conv *p = g->p;
     const int64_t width = p->out[2], step = h->width;
     V acc[3][3], check = {0};
-#pragma GCC unroll 9
-    for (int t = 0; t < 9; t++) acc[t / 3][t % 3] = vload(sums + t * VL);
+    FD(load_sums)(acc, sums);
     for (int64_t lane = 0; lane < width; lane += VL) {
         const int64_t n = FD(least)(width - lane, VL);
         FD(lanes) inside[3];
@@ -203,8 +202,7 @@ static V FD(roll_dw)(const FD(depthwise) *g, const FD(half_band) *h, const T *dy
             above = here;
         }
     }
-#pragma GCC unroll 9
-    for (int t = 0; t < 9; t++) vstore(sums + t * VL, acc[t / 3][t % 3]);
+    FD(store_sums)(sums, acc);
     return check;
 }
 

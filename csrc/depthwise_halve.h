@@ -181,6 +181,17 @@ FD_INLINE void FD(half_dx)(const FD(depthwise) *g, const FD(half_band) *h, const
     }
 }
 
+/* The sums of nine taps, from memory into registers and back. */
+FD_INLINE void FD(load_sums)(V acc[3][3], const T *sums) {
+#pragma GCC unroll 9
+    for (int t = 0; t < 9; t++) acc[t / 3][t % 3] = vload(sums + t * VL);
+}
+
+FD_INLINE void FD(store_sums)(T *sums, V acc[3][3]) {
+#pragma GCC unroll 9
+    for (int t = 0; t < 9; t++) vstore(sums + t * VL, acc[t / 3][t % 3]);
+}
+
 FD_INLINE void FD(half_products)(V sum[3], V dy, const V at[3], const FD(lanes) inside[3]) {
 #pragma GCC unroll 3
     for (int u = 0; u < 3; u++) sum[u] = FD(strand_add)(dy, at[u], sum[u], inside[u], LANES_COLUMNS);
@@ -191,8 +202,7 @@ static V FD(half_dw)(const FD(depthwise) *g, const FD(half_band) *h, const T *dy
     const fd_conv *p = g->p;
     const int64_t width = p->out[2], step = h->width;
     V acc[3][3], check = {0};
-#pragma GCC unroll 9
-    for (int t = 0; t < 9; t++) acc[t / 3][t % 3] = vload(sums + t * VL);
+    FD(load_sums)(acc, sums);
     for (int64_t lane = 0; lane < width; lane += VL) {
         const int64_t n = FD(least)(width - lane, VL);
         FD(lanes) inside[3];
@@ -218,8 +228,7 @@ static V FD(half_dw)(const FD(depthwise) *g, const FD(half_band) *h, const T *dy
             above = here;
         }
     }
-#pragma GCC unroll 9
-    for (int t = 0; t < 9; t++) vstore(sums + t * VL, acc[t / 3][t % 3]);
+    FD(store_sums)(sums, acc);
     return check;
 }
 
