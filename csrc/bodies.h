@@ -65,6 +65,7 @@ FD_TARGET("avx2,fma")
 #include "conv_dw.h"
 
 #include "pool.h"
+#include "pool_columns.h"
 #include "pool_max.h"
 #include "pool_average.h"
 #include "pooled_dw.h"

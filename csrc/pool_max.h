@@ -46,53 +46,47 @@ FD_INLINE void FD(gate_store)(uint8_t *closed, V v, int64_t n) {
 #endif
 }
 
-/* The left, and the right, of neighbouring columns. */
-FD_INLINE V FD(left_columns)(V a, V b) {
-#if VL == 16
-    return VSHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-#elif VL == 8
-    return VSHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
-#elif VL == 4
-    return VSHUFFLE(a, b, 0, 2, 4, 6);
-#else
-    return VSHUFFLE(a, b, 0, 2);
-#endif
-}
-
-FD_INLINE V FD(right_columns)(V a, V b) {
-#if VL == 16
-    return VSHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-#elif VL == 8
-    return VSHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
-#elif VL == 4
-    return VSHUFFLE(a, b, 1, 3, 5, 7);
-#else
-    return VSHUFFLE(a, b, 1, 3);
-#endif
-}
-
 /* Lanes where v takes the place of the best of all later taps. Downwards, the first NaN and the first of the largest
  * are the last to win, and one comparison with `best` decides: it is all that an iteration waits for. */
 FD_INLINE I FD(max_wins)(V v, V best) { return (I)(v >= best) | (I)(v != v); }
+
+/* What the later taps of a window held, met downwards. A tap waits for one maximum only: it forgets a NaN, which is
+ * kept beside it. */
+typedef struct {
+    V largest, nan;
+    I winner;
+} FD(maximum);
+
+FD_INLINE FD(maximum) FD(maximum_none)(void) { return (FD(maximum)){.largest = vset1(-(T)INFINITY)}; }
+
+FD_INLINE void FD(maximum_meet)(FD(maximum) *met, V v, int64_t tap, int indexed) {
+    const I nan = (I)(v != v);
+    if (indexed) {
+        const I wins = ((I)(v >= met->largest) & (I)(met->nan == met->nan)) | nan;
+        met->winner = (wins & (TI)tap) | (met->winner & ~wins);
+    }
+    met->largest = vmax(met->largest, v); /* v of equals */
+    met->nan = vselect(nan, v, met->nan);
+}
+
+FD_INLINE V FD(maximum_value)(const FD(maximum) *met) {
+    return vselect((I)(met->nan != met->nan), met->nan, met->largest);
+}
 
 /* One window a lane. */
 FD_INLINE void FD(max_columns)(const FD(pool) *pool, const FD(place) *at, int64_t y, int64_t x, int64_t n,
                                int64_t lane) {
     const int64_t *size = pool->plan.size, *step = pool->step, *begin = at->begin, *end = at->end;
-    V best = vset1(-(T)INFINITY);
-    I winner = {0};
+    FD(maximum) met = FD(maximum_none)();
     for (int64_t d = end[0] - 1; d >= begin[0]; d--)
         for (int64_t h = end[1] - 1; h >= begin[1]; h--) {
             const int64_t row = x + d * step[0] + h * step[1], tap = (d * size[1] + h) * size[2];
-            for (int64_t w = end[2] - 1; w >= begin[2]; w--) {
-                const V v = vload_step(pool->from + (row + w * step[2]), lane, n);
-                const I wins = FD(max_wins)(v, best);
-                best = vselect(wins, v, best);
-                winner = (wins & (TI)(tap + w)) | (winner & ~wins);
-            }
+            for (int64_t w = end[2] - 1; w >= begin[2]; w--)
+                FD(maximum_meet)(&met, vload_step(pool->from + (row + w * step[2]), lane, n), tap + w,
+                                 pool->index != NULL);
         }
-    vstore_upto(pool->to + y, best, n);
-    FD(index_store)(pool, y, winner, n);
+    vstore_upto(pool->to + y, FD(maximum_value)(&met), n);
+    FD(index_store)(pool, y, met.winner, n);
 }
 
 /* One window, its taps spread over the lanes: lane by lane first, then over the lanes. */
@@ -132,39 +126,69 @@ FD_INLINE void FD(max_block)(const FD(pool) *pool, const FD(place) *at, int64_t 
         FD(max_columns)(pool, at, y, x, n, lane);
 }
 
-FD_INLINE void FD(max_row)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x) {
-    FD(pool_blocks)(pool, at, y, x, FD(max_block));
-}
-
-/* Taps in the order of max_columns, so that of equals the same one is taken. */
-FD_INLINE void FD(max_whole)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns, int64_t width, int64_t lane,
-                             int indexed) {
+/* Neighbouring windows of whole columns, with the rows that `begin` and `end` leave them. Taps in the order of
+ * max_columns, so that of equals the same one is taken. */
+FD_INLINE void FD(max_whole)(const FD(pool) *pool, const int64_t *begin, const int64_t *end, int64_t y, int64_t x,
+                             int64_t columns, int64_t width, int64_t lane, int indexed) {
     const int64_t *size = pool->plan.size, *step = pool->step;
     for (int64_t c = 0; c < columns; c += VL) {
         const int64_t n = FD(least)(columns - c, VL);
-        V best = vset1(-(T)INFINITY);
-        I winner = {0};
-        for (int64_t d = size[0] - 1; d >= 0; d--)
-            for (int64_t h = size[1] - 1; h >= 0; h--) {
+        FD(maximum) met = FD(maximum_none)();
+        for (int64_t d = end[0] - 1; d >= begin[0]; d--)
+            for (int64_t h = end[1] - 1; h >= begin[1]; h--) {
                 const T *row = pool->from + x + d * step[0] + h * step[1] + c * lane;
                 const int64_t tap = (d * size[1] + h) * width;
+                const int three = lane == 2 && width == 3;
+                V column[3];
+                if (three) FD(three_columns)(column, row, n);
 #pragma GCC unroll 3
-                for (int64_t w = width - 1; w >= 0; w--) {
-                    const V v = vload_step(row + w, lane, n);
-                    const I wins = FD(max_wins)(v, best);
-                    best = vselect(wins, v, best);
-                    if (indexed) winner = (wins & (TI)(tap + w)) | (winner & ~wins);
-                }
+                for (int64_t w = width - 1; w >= 0; w--)
+                    FD(maximum_meet)(&met, three ? column[w] : vload_step(row + w, lane, n), tap + w, indexed);
             }
-        vstore_upto(pool->to + y + c, best, n);
-        if (indexed) FD(index_store)(pool, y + c, winner, n);
+        vstore_upto(pool->to + y + c, FD(maximum_value)(&met), n);
+        if (indexed) FD(index_store)(pool, y + c, met.winner, n);
     }
 }
 
-static void FD(max_whole_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns) {
-#define ROW(width, lane) FD(max_whole)(pool, y, x, columns, width, lane, 0)
+static void FD(max_columns_row)(const FD(pool) *pool, const int64_t *begin, const int64_t *end, int64_t y, int64_t x,
+                                int64_t columns) {
+#define ROW(width, lane) FD(max_whole)(pool, begin, end, y, x, columns, width, lane, 0)
     FD_WITH_POOLING(ROW, pool->plan.size[2], pool->lane);
 #undef ROW
+}
+
+static void FD(max_indexed_columns_row)(const FD(pool) *pool, const int64_t *begin, const int64_t *end, int64_t y,
+                                        int64_t x, int64_t columns) {
+#define ROW(width, lane) FD(max_whole)(pool, begin, end, y, x, columns, width, lane, 1)
+    FD_WITH_POOLING(ROW, pool->plan.size[2], pool->lane);
+#undef ROW
+}
+
+static void FD(max_whole_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns) {
+    FD(max_columns_row)(pool, (const int64_t[2]){0}, pool->plan.size, y, x, columns);
+}
+
+/* Windows that reach over the edge, one at a time, so that the lane does not matter. */
+FD_INLINE void FD(max_edge)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x, int64_t column, int64_t past) {
+    for (; column < past; column++) {
+        FD(pool_clip)(at, &pool->plan, 2, column);
+        FD(max_columns)(pool, at, y + column, x + at->corner[2], 1, 1);
+    }
+}
+
+FD_INLINE void FD(max_row)(const FD(pool) *pool, FD(place) *at, int64_t y, int64_t x) {
+    const int64_t first = pool->inner[0], past = pool->inner[1];
+    if (pool->plan.channels_last || first >= past) {
+        FD(pool_blocks)(pool, at, y, x, FD(max_block));
+        return;
+    }
+    FD(max_edge)(pool, at, y, x, 0, first);
+    const int64_t corner = x + first * pool->plan.stride[2] - pool->plan.pad_before[2];
+    if (pool->index == NULL)
+        FD(max_columns_row)(pool, at->begin, at->end, y + first, corner, past - first);
+    else
+        FD(max_indexed_columns_row)(pool, at->begin, at->end, y + first, corner, past - first);
+    FD(max_edge)(pool, at, y, x, past, pool->plan.out[2]);
 }
 
 /* n windows of two neighbouring columns, as max_whole has them, whose rows are read once; and the gate of their cells,
@@ -227,9 +251,7 @@ static void FD(max_indexed_row)(const FD(pool) *pool, int64_t y, int64_t x, int6
         FD(max_pairs_row)(pool, y, x, columns, 0);
         return;
     }
-#define ROW(width, lane) FD(max_whole)(pool, y, x, columns, width, lane, 1)
-    FD_WITH_POOLING(ROW, pool->plan.size[2], pool->lane);
-#undef ROW
+    FD(max_indexed_columns_row)(pool, (const int64_t[2]){0}, pool->plan.size, y, x, columns);
 }
 
 static void FD(maxpool_fwd_task)(void *arg, int64_t task, void *scratch) {
