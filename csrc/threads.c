@@ -124,6 +124,8 @@ static struct {
     atomic_int awake;   /* workers that spin */
     atomic_int missed;  /* loops that more of those would have shared */
     atomic_int cancel;
+    atomic_size_t most_scratch; /* of any loop so far. Which loop calls a worker first is a matter of time, and the */
+                                /* later ones of a training step shall not ask the system for memory again */
 } pool = {.taken = ATOMIC_FLAG_INIT};
 
 static int (*check_interrupt)(void);
@@ -335,10 +337,11 @@ int fd_parallel(fd_task fn, void *arg, int64_t tasks, size_t scratch, int thread
     arena spare = {0};
     arena *a = own_arena(&spare);
     if (!reserve(a, scratch)) return FD_NOMEM;
+    if (tasks > 1 && scratch > atomic_load(&pool.most_scratch)) atomic_store(&pool.most_scratch, scratch);
     a->busy = 1;
     int code;
     if (l.threads > 1 && !atomic_flag_test_and_set(&pool.taken)) {
-        code = run_on_pool(l, a->memory, scratch);
+        code = run_on_pool(l, a->memory, atomic_load(&pool.most_scratch));
         atomic_flag_clear(&pool.taken);
     } else {
         l.threads = 1;
