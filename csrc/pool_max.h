@@ -46,12 +46,8 @@ FD_INLINE void FD(gate_store)(uint8_t *closed, V v, int64_t n) {
 #endif
 }
 
-/* Lanes where v takes the place of the best of all later taps. Downwards, the first NaN and the first of the largest
- * are the last to win, and one comparison with `best` decides: it is all that an iteration waits for. */
-FD_INLINE I FD(max_wins)(V v, V best) { return (I)(v >= best) | (I)(v != v); }
-
-/* What the later taps of a window held, met downwards. A tap waits for one maximum only: it forgets a NaN, which is
- * kept beside it. */
+/* What the later taps of a window held. Met downwards, the first NaN and the first of the largest are the last to win.
+ * A tap waits for one maximum only: it forgets a NaN, which is kept beside it. */
 typedef struct {
     V largest, nan;
     I winner;
@@ -102,7 +98,7 @@ static void FD(max_window)(const FD(pool) *pool, const FD(place) *at, int64_t y,
             const int64_t row = x + d * step[0] + h * step[1] + begin[2], tap = (d * size[1] + h) * size[2] + begin[2];
             for (int64_t w = (width - 1) / VL * VL; w >= 0; w -= VL) {
                 const V v = vload_upto(pool->from + (row + w), width - w);
-                const I wins = FD(max_wins)(v, best) & (I)(lanes < (TI)FD(least)(width - w, VL));
+                const I wins = ((I)(v >= best) | (I)(v != v)) & (I)(lanes < (TI)FD(least)(width - w, VL));
                 best = vselect(wins, v, best);
                 winner = (wins & (lanes + (TI)(tap + w))) | (winner & ~wins);
             }
@@ -153,19 +149,13 @@ FD_INLINE void FD(max_whole)(const FD(pool) *pool, const int64_t *begin, const i
 static void FD(max_columns_row)(const FD(pool) *pool, const int64_t *begin, const int64_t *end, int64_t y, int64_t x,
                                 int64_t columns) {
 #define ROW(width, lane) FD(max_whole)(pool, begin, end, y, x, columns, width, lane, 0)
-    FD_WITH_POOLING(ROW, pool->plan.size[2], pool->lane);
+#define INDEXED_ROW(width, lane) FD(max_whole)(pool, begin, end, y, x, columns, width, lane, 1)
+    if (pool->index == NULL)
+        FD_WITH_POOLING(ROW, pool->plan.size[2], pool->lane);
+    else
+        FD_WITH_POOLING(INDEXED_ROW, pool->plan.size[2], pool->lane);
 #undef ROW
-}
-
-static void FD(max_indexed_columns_row)(const FD(pool) *pool, const int64_t *begin, const int64_t *end, int64_t y,
-                                        int64_t x, int64_t columns) {
-#define ROW(width, lane) FD(max_whole)(pool, begin, end, y, x, columns, width, lane, 1)
-    FD_WITH_POOLING(ROW, pool->plan.size[2], pool->lane);
-#undef ROW
-}
-
-static void FD(max_whole_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns) {
-    FD(max_columns_row)(pool, (const int64_t[2]){0}, pool->plan.size, y, x, columns);
+#undef INDEXED_ROW
 }
 
 /* Windows that reach over the edge, one at a time, so that the lane does not matter. */
@@ -184,10 +174,7 @@ FD_INLINE void FD(max_row)(const FD(pool) *pool, FD(place) *at, int64_t y, int64
     }
     FD(max_edge)(pool, at, y, x, 0, first);
     const int64_t corner = x + first * pool->plan.stride[2] - pool->plan.pad_before[2];
-    if (pool->index == NULL)
-        FD(max_columns_row)(pool, at->begin, at->end, y + first, corner, past - first);
-    else
-        FD(max_indexed_columns_row)(pool, at->begin, at->end, y + first, corner, past - first);
+    FD(max_columns_row)(pool, at->begin, at->end, y + first, corner, past - first);
     FD(max_edge)(pool, at, y, x, past, pool->plan.out[2]);
 }
 
@@ -196,8 +183,8 @@ FD_INLINE void FD(max_row)(const FD(pool) *pool, FD(place) *at, int64_t y, int64
 FD_INLINE void FD(max_pairs_block)(const FD(pool) *pool, int64_t y, int64_t x, int64_t n, int64_t height, int gated) {
     const int64_t *size = pool->plan.size, *step = pool->step;
     const int64_t low_n = FD(least)(2 * n, VL), high_n = 2 * n - low_n;
-    V best = {0};
-    I winner = {0};
+    const int indexed = pool->index != NULL;
+    FD(maximum) met = FD(maximum_none)();
     for (int64_t d = size[0] - 1; d >= 0; d--)
 #pragma GCC unroll 2
         for (int64_t h = height - 1; h >= 0; h--) {
@@ -209,18 +196,13 @@ FD_INLINE void FD(max_pairs_block)(const FD(pool) *pool, int64_t y, int64_t x, i
                 FD(gate_store)(pool->closed + cells + VL, high, high_n);
             }
             const V left = FD(left_columns)(low, high), right = FD(right_columns)(low, high);
-            const int last = d == size[0] - 1 && h == height - 1;
-            const I tap = (TI)((d * height + h) * 2) - (I){0}, all = ~(I){0};
-            const I right_wins = last ? all : FD(max_wins)(right, best);
-            best = vselect(right_wins, right, best);
-            winner = ((tap + 1) & right_wins) | (winner & ~right_wins);
-            const I left_wins = FD(max_wins)(left, best);
-            best = vselect(left_wins, left, best);
-            winner = (tap & left_wins) | (winner & ~left_wins);
+            const int64_t tap = (d * height + h) * 2;
+            FD(maximum_meet)(&met, right, tap + 1, indexed);
+            FD(maximum_meet)(&met, left, tap, indexed);
         }
     FD(ask_ahead)(pool->to + y);
-    vstore_upto(pool->to + y, best, n);
-    FD(index_store)(pool, y, winner, n);
+    vstore_upto(pool->to + y, FD(maximum_value)(&met), n);
+    FD(index_store)(pool, y, met.winner, n);
 }
 
 /* A row of them. Its last vector begins where it fits, and does some windows again. */
@@ -246,18 +228,17 @@ static void FD(max_gated_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_
     FD(max_pairs_row)(pool, y, x, columns, 1);
 }
 
-static void FD(max_indexed_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns) {
-    if (pool->lane == 2 && pool->plan.size[2] == 2) {
+static void FD(max_whole_row)(const FD(pool) *pool, int64_t y, int64_t x, int64_t columns) {
+    if (pool->lane == 2 && pool->plan.size[2] == 2)
         FD(max_pairs_row)(pool, y, x, columns, 0);
-        return;
-    }
-    FD(max_indexed_columns_row)(pool, (const int64_t[2]){0}, pool->plan.size, y, x, columns);
+    else
+        FD(max_columns_row)(pool, (const int64_t[2]){0}, pool->plan.size, y, x, columns);
 }
 
 static void FD(maxpool_fwd_task)(void *arg, int64_t task, void *scratch) {
     const FD(pool) *pool = arg;
     if (pool->whole && !pool->along_window)
-        FD(pool_whole)(pool, task, pool->index == NULL ? FD(max_whole_row) : FD(max_indexed_row));
+        FD(pool_whole)(pool, task, FD(max_whole_row));
     else
         FD(pool_walk)(pool, task, scratch, 0, FD(max_row));
 }
